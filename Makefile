@@ -1,0 +1,36 @@
+# `make demo` trains and scores the bundled data, `make test` runs all that CI runs, `make lab` opens the book.
+# Each sets up its own .venv first. PYTHON and TORCH can be set: make demo TORCH=torch
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+BIN    := .venv/bin
+DEMO   ?= runs/demo
+
+.PHONY: demo test lab export readme clean
+
+$(BIN)/.ready: settings.ini setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q "$(TORCH)"
+	$(BIN)/pip install -q -e ".[dev]"
+	touch $@
+
+demo: $(BIN)/.ready
+	$(BIN)/trm_train demo --out $(DEMO) --fresh
+	$(BIN)/trm_eval $(DEMO) --json $(DEMO)/eval.json
+
+test: $(BIN)/.ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --n_workers 1
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
+
+lab: $(BIN)/.ready
+	$(BIN)/jupyter lab nbs
+
+export: $(BIN)/.ready
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+readme: $(BIN)/.ready
+	$(BIN)/python tests/readme.py --write
+
+clean:
+	rm -rf .venv build *.egg-info _docs _proc
