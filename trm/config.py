@@ -38,7 +38,7 @@ def check_fields(
         if m['lo'] is not None and not v >= m['lo']: raise InputError(f"{f.name}={v}: should be at least {m['lo']}")
         if m['hi'] is not None and not v <= m['hi']: raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #722488ce
+# %% ../nbs/00_config.ipynb #3a526675
 @dataclass(frozen=True)
 class ModelConfig:
     "What the network is"
@@ -54,8 +54,8 @@ class ModelConfig:
     mask:str = opt('causal', 'causal', 'prefix', 'full')  # who may look at whom
     position:str = opt('rotary', 'rotary', 'learned', 'none')  # how a position is known
     norm:str = opt('post', 'post', 'pre')      # RMSNorm after the residual sum, or before the layer
-    inject:bool = opt(False)                   # add the input again at each application of the block?
-    position_every:bool = opt(False)           # add learned positions again at each application?
+    inject:bool = opt(False)                   # add the question again at each application? with `states=2` always
+    position_every:bool = opt(False)           # add learned positions again too? with `states=2` always
     detach:bool = opt(False)                   # cut the gradient between steps?
     full_bptt:bool = opt(False)                # gradient through all `n_cycles` rounds?
     checkpoint:bool = opt(False)               # recompute steps in backward instead of storing them?
@@ -157,7 +157,7 @@ def apply_sets(
         kw[k] = parse_value(v, _types[k][1], k)
     return cfg.change(**kw)
 
-# %% ../nbs/00_config.ipynb #eaf551b9
+# %% ../nbs/00_config.ipynb #8e2e5e59
 def config_to_dict(
     cfg:Config, # the pair
 ):  # nested dict of plain values
@@ -165,16 +165,16 @@ def config_to_dict(
     return asdict(cfg)
 
 def config_from_dict(
-    d:dict,         # as `config_to_dict` gives it; further keys beside `model`, `train` and `preset` are ignored
+    d:dict,         # as `config_to_dict` gives it; `train` may be missing, and keys beside these are ignored
     where:str='',   # file it came from, for errors
 ):  # a `Config`
     "Rebuild a `Config`, refusing what is not a known setting"
-    for part in ('model', 'train'):
-        if not isinstance(d.get(part), dict): raise InputError(f"{where}: no `{part}` settings; should be the config.json of a run")
-    known = [(p,k) for p in ('model','train') for k in d[p]]
-    for p,k in known:
-        if _home(k)!=p: raise InputError(f"{where}: setting {k} belongs under `{_home(k)}`, not `{p}`")
-    return Config(ModelConfig(**d['model']), TrainConfig(**d['train']), str(d.get('preset', '')))
+    parts = {'train': {}} | (d if isinstance(d, dict) else {})
+    for p in ('model', 'train'):
+        if not isinstance(parts.get(p), dict): raise InputError(f"{where}: no `{p}` settings; should be the config.json of a run")
+        for k in parts[p]:
+            if _home(k)!=p: raise InputError(f"{where}: setting {k} belongs under `{_home(k)}`, not `{p}`")
+    return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
 
 # %% ../nbs/00_config.ipynb #882df112
 presets = dict(
