@@ -71,7 +71,7 @@ class ModelConfig:
         if self.mixer=='mlp' and self.mask!='full': raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
         if self.states==2 and not self.n_latent: raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
 
-# %% ../nbs/00_config.ipynb #653c43a9
+# %% ../nbs/00_config.ipynb #908e37f2
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -83,6 +83,7 @@ class TrainConfig:
     max_seq_len:int = opt(128, lo=4, hi=10**6) # longest sequence in tokens; longer rows are left out and counted
     loss_on:str = opt('response', 'response', 'all')  # tokens that carry loss
     streaming:bool = opt(False)                # read shards as they are needed, instead of all at the start?
+    workers:int = opt(0, lo=0, hi=64)          # processes that read, when streaming
     batch_size:int = opt(64, lo=1)             # rows per optimiser step, over all devices
     steps:int = opt(1000, lo=1)                # optimiser steps
     learning_rate:float = opt(1e-3, lo=0)      # of AdamW
