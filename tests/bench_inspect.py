@@ -34,7 +34,7 @@ def write(path, rows, group):
             i = np.arange(lo, min(lo+group, rows))
             n = pa.array(np.where(i%100==99, i-1, i)).cast(pa.string())
             price = pa.array(r.integers(1, 10**6, len(i))).cast(pa.string())
-            kind = families.take(pa.array(r.integers(0, 4, len(i))))
+            kind = families.take(pa.array(i//100%4))
             p = text('In problem ', n, ' somebody wants to ', kind, ' ', n, ' apples; how many coins does that take?')
             s = text(steps.take(pa.array(r.integers(0, 6, len(i)))), ' So it is ', price, '.\n#### ', price)
             w.write_table(pa.table([p,s,kind], schema), row_group_size=group)
@@ -42,10 +42,12 @@ def write(path, rows, group):
 if __name__=='__main__':
     rows = int(sys.argv[1]) if len(sys.argv)>1 else 1_000_000
     group = int(sys.argv[2]) if len(sys.argv)>2 else 100_000
+    if len(sys.argv)>3: sys.exit(write(sys.argv[3], rows, group))
     with tempfile.TemporaryDirectory() as d:
         path = Path(d)/'synthetic.parquet'
         start = time.perf_counter()
-        write(path, rows, group)
+        # not in this process: Linux hands the peak memory of a parent on to its children
+        subprocess.run([sys.executable, __file__, str(rows), str(group), str(path)], check=True)
         made = time.perf_counter()-start
         out = json.loads(subprocess.run([sys.executable, '-c', child, str(path)], check=True, capture_output=True, text=True).stdout)
         assert out['duplicates']==rows//100, out

@@ -36,10 +36,10 @@ def hub(tmp_path):
 
         def do_GET(self):
             path = self.path.split('?')[0]
-            if path.startswith('/api/datasets/owner/name'):
-                names = sorted(str(f.relative_to(top)) for f in top.rglob('*.parquet'))
-                info = dict(id='owner/name', sha=commit, siblings=[dict(rfilename=n) for n in names])
-                return self.reply(200, json.dumps(info).encode(), Content_Type='application/json')
+            if path.startswith('/api/datasets/owner/name/tree/'):
+                tree = [dict(type='file', path=str(f.relative_to(top)), size=f.stat().st_size, oid='0'*40)
+                        for f in top.rglob('*.parquet')]
+                return self.reply(200, json.dumps(tree).encode(), Content_Type='application/json')
             if not path.startswith('/datasets/owner/name/resolve/'):
                 return self.reply(404, X_Error_Code='RepoNotFound')
             f = top/path.split('/', 6)[6]
@@ -55,43 +55,50 @@ def hub(tmp_path):
     yield f'http://127.0.0.1:{server.server_port}'
     server.shutdown(); server.server_close()
 
-def open_there(tmp_path, endpoint, path):
-    "Open `path` in a fresh process that takes `endpoint` for the hub: its problems, or the error"
-    code = f"""
+def open_there(tmp_path, endpoint, *paths):
+    "Open `paths` in a fresh process that takes `endpoint` for the hub: of each its problems, or the error"
+    code = """
+import json, sys, time
+time.sleep = lambda s: None  # the hub library tries again and again, with pauses
 from trm.inspection import open_pairs
 from trm.config import InputError
-try: print([p for b in open_pairs({path!r}).batches() for p in b['problem'].to_pylist()])
-except InputError as e: print(e)"""
+def problems(path):
+    try: return [p for b in open_pairs(path).batches() for p in b['problem'].to_pylist()]
+    except InputError as e: return str(e)
+print(json.dumps([problems(p) for p in sys.argv[1:]]))"""
     env = {k:v for k,v in os.environ.items() if not k.startswith('HF_') and 'proxy' not in k.lower()}
-    env |= dict(HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path/'home'), HF_HUB_DISABLE_XET='1', NO_PROXY='127.0.0.1')
-    r = subprocess.run([sys.executable, '-c', code], env=env, cwd=root, capture_output=True, text=True, timeout=300)
-    assert r.returncode==0, r.stderr
-    return r.stdout.rstrip('\n')
+    env |= dict(HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path/'home'), HF_HUB_DISABLE_XET='1',
+                HF_HUB_DISABLE_PROGRESS_BARS='1', NO_PROXY='127.0.0.1')
+    r = subprocess.run([sys.executable, '-c', code, *paths], env=env, cwd=root, capture_output=True, text=True, timeout=300)
+    assert (r.returncode,r.stderr)==(0,''), r.stderr  # no warnings beside the one line
+    return dict(zip(paths, json.loads(r.stdout)))
 
-@pytest.mark.parametrize('path,problems', [
-    ('hf://owner/name/file.parquet',        ['1+1', '2+2']),
-    ('hf://owner/name@main/file.parquet',   ['1+1', '2+2']),
-    ('hf://datasets/owner/name/data',       ['5+5', '3+3', '4+4']),
-    ('hf://owner/name/data/train-*',        ['3+3', '4+4'])])
-def test_hub_is_read(tmp_path, hub, path, problems):
-    assert open_there(tmp_path, hub, path)==str(problems)
+nowhere = 'http://127.0.0.1:9'  # the discard port: nothing listens there
 
-@pytest.mark.parametrize('path,says', [
-    ('hf://owner/name/missing.parquet', 'no such file in the dataset owner/name'),
-    ('hf://owner/name/nowhere',         'no parquet file there'),
-    ('hf://owner/other/file.parquet',   'no dataset owner/other')])
-def test_what_the_hub_lacks_is_one_line(tmp_path, hub, path, says):
-    line = open_there(tmp_path, hub, path)
-    assert line.startswith(f'{path}: {says}') and '\n' not in line, line
-
-@pytest.mark.parametrize('path', ['hf://owner/name/file.parquet', 'hf://owner/name/data'])
-def test_no_hub_is_one_line(tmp_path, path):
-    line = open_there(tmp_path, 'http://127.0.0.1:9', path)
-    assert line.startswith(f'{path}: the hub c') and '\n' not in line, line
-
-def test_hub_cache_serves_offline(tmp_path, hub):
+def test_hub_is_read(tmp_path, hub):
+    "A file, a pinned revision, a folder and a pattern; then the file once more from the cache, without the hub"
+    want = {'hf://owner/name/file.parquet':      ['1+1', '2+2'],
+            'hf://owner/name@main/file.parquet': ['1+1', '2+2'],
+            'hf://datasets/owner/name/data':     ['5+5', '3+3', '4+4'],
+            'hf://owner/name/data/train-*':      ['3+3', '4+4']}
+    assert open_there(tmp_path, hub, *want)==want
     path = 'hf://owner/name/file.parquet'
-    assert open_there(tmp_path, hub, path)==open_there(tmp_path, 'http://127.0.0.1:9', path)
+    assert open_there(tmp_path, nowhere, path)=={path: want[path]}
+
+def one_line(tmp_path, endpoint, **says):
+    "Each path under hf://owner/ gives one line that begins with what is said"
+    paths = {f'hf://owner/{k}':v for k,v in says.items()}
+    for path,line in open_there(tmp_path, endpoint, *paths).items():
+        assert isinstance(line, str) and line.startswith(f'{path}: {paths[path]}') and '\n' not in line, line
+
+def test_what_the_hub_lacks_is_one_line(tmp_path, hub):
+    one_line(tmp_path, hub, **{'name/missing.parquet': 'no such file in this data set',
+                               'name/nowhere':         'no parquet file there',
+                               'other/data':           'no such data set, or it wants a login',
+                               'other/file.parquet':   'no such data set, or it wants a login'})
+
+def test_no_hub_is_one_line(tmp_path):
+    one_line(tmp_path, nowhere, **{'name/file.parquet': 'hub not reached', 'name/data': 'hub not reached'})
 
 def shared(name):
     "A file of the shared data, or skip"

@@ -177,17 +177,17 @@ def config_from_dict(
             if _home(k)!=p: raise InputError(f"{where}: setting {k} belongs under `{_home(k)}`, not `{p}`")
     return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
 
-# %% ../nbs/00_config.ipynb #882df112
+# %% ../nbs/00_config.ipynb #86f7deab
 presets = dict(
     demo = Config(
-        ModelConfig(d_model=128, n_heads=4, mask='prefix', inject=True),
-        TrainConfig(families='compare,chain,sequence,boolean,equation', max_seq_len=96, batch_size=64, steps=700,
-                    optimizer='muon', learning_rate=3e-3, ema=.98, eval_every=100, save_every=100), 'demo'),
+        ModelConfig(d_model=64, n_heads=4, n_recurrence=3, norm='pre', mask='prefix', inject=True),
+        TrainConfig(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32, steps=4500,
+                    optimizer='muon', learning_rate=3e-3, ema=.98, eval_every=500, save_every=500, log_every=50), 'demo'),
     plan = Config(preset='plan'),
     gsm8k = Config(
-        ModelConfig(mask='prefix', inject=True),
-        TrainConfig(max_vocab=2048, max_seq_len=320, batch_size=32, steps=2000, optimizer='muon', ema=.98,
-                    eval_rows=256), 'gsm8k'))
+        ModelConfig(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),
+        TrainConfig(max_vocab=2048, max_seq_len=320, batch_size=16, steps=1000, optimizer='muon', ema=.98,
+                    eval_every=100, eval_rows=224, save_every=100), 'gsm8k'))
 
 def get_preset(
     name:str, # one of `presets`

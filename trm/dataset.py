@@ -188,7 +188,7 @@ def _batches(self:StreamingMathDataset, part, parts):
         if not found: raise InputError(f"part {part} of {parts}: no usable row; left out: {self.enc.skipped}; should have fewer devices or workers, or smaller row groups")
     if left: yield collate(left)
 
-# %% ../nbs/03_dataset.ipynb #e5f85bbb
+# %% ../nbs/03_dataset.ipynb #f45f05e4
 class TextTask:
     "Problem–solution text as the trainer and the solver see it"
     stop_id = eos_id  # the token that ends a response
@@ -200,7 +200,7 @@ class TextTask:
         if cfg.model.mask=='full': raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
         if cfg.model.mask=='prefix' and c.loss_on=='all': raise InputError("loss_on=all: with mask=prefix the prompt sees itself; should be response, or mask=causal")
         self.vocab_size,self.seq_len,self._sets = tok.get_vocab_size(),c.max_seq_len,{}
-        self.families = [f.strip() for f in c.families.split(',') if f.strip()]
+        self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
 
     def dataset(self,
         split:str, # 'train', 'valid', 'test' or 'all'
@@ -208,11 +208,11 @@ class TextTask:
         "The rows of a split; `families` and `loss_on` hold for training and validation"
         c,train = self.cfg.train,split in ('train','valid')
         if split not in self._sets: self._sets[split] = MathDataset(
-            c.data, self.tok, c.max_seq_len, None if split=='all' else split, self.families if train else (),
+            c.data, self.tok, c.max_seq_len, None if split=='all' else split, self.trained if train else (),
             c.loss_on if split=='train' else 'response')
         return self._sets[split]
 
-# %% ../nbs/03_dataset.ipynb #b8b53638
+# %% ../nbs/03_dataset.ipynb #a7118664
 @patch
 def batches(self:TextTask,
     batch_size:int, # rows of all ranks together
@@ -223,7 +223,7 @@ def batches(self:TextTask,
     "Training batches, a function of the seed and their number only"
     c = self.cfg.train
     if c.streaming:
-        ds = StreamingMathDataset(c.data, self.tok, c.max_seq_len, 'train', self.families, c.loss_on, batch_size//world, c.seed, rank, world, start)
+        ds = StreamingMathDataset(c.data, self.tok, c.max_seq_len, 'train', self.trained, c.loss_on, batch_size//world, c.seed, rank, world, start)
         yield from torch.utils.data.DataLoader(ds, batch_size=None, num_workers=c.workers)
     ds,epoch = self.dataset('train'),None
     per = max(len(ds)//batch_size, 1)
@@ -297,7 +297,7 @@ def groups(self:TextTask,
     ds = self.dataset(split)
     return [ds.names[ds.family[i]] for i in batch['row'].tolist()]
 
-# %% ../nbs/03_dataset.ipynb #69639254
+# %% ../nbs/03_dataset.ipynb #40c65720
 @patch
 def prompt(self:TextTask,
     problems:list, # texts
@@ -308,6 +308,15 @@ def prompt(self:TextTask,
         if k>=self.seq_len: raise InputError(f"problem of {k} tokens ({p[:30]!r}...): should be less than max_seq_len={self.seq_len}")
     rows = [dict(input_ids=torch.tensor(i), attention_mask=torch.ones(k, dtype=torch.long), prefix_len=torch.tensor(k)) for i,k in zip(ids,n)]
     return collate(rows)
+
+def _visible(s): return ''.join('↵' if c=='\n' else c if c.isprintable() else '?' for c in s)
+
+@patch
+def pieces(self:TextTask,
+    ids:list, # token ids
+): # list of strings, one a token
+    "Tokens as they are drawn"
+    return [self.tok.id_to_token(i) if i in (pad_id,eos_id) else _visible(self.tok.decode([i])) for i in ids]
 
 @patch
 def show(self:TextTask,

@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['known_pairs', 'find_columns', 'Pairs', 'open_pairs', 'drop_empty', 'Lengths', 'Inspection', 'inspect', 'show_lengths']
 
-# %% ../nbs/01_inspection.ipynb #691fe50c
+# %% ../nbs/01_inspection.ipynb #c7dd590d
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from glob import glob
 from itertools import groupby
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +25,27 @@ from matplotlib import pyplot as plt
 
 from .config import InputError
 
-# %% ../nbs/01_inspection.ipynb #417a3e48
+# %% ../nbs/01_inspection.ipynb #31f2f689
 known_pairs = [o.split() for o in (
     'problem solution', 'question answer', 'prompt completion', 'instruction output',
-    'problem answer', 'question solution', 'question response', 'prompt response', 'instruction response')]
+    'problem answer', 'question solution',
+    'question response', 'prompt response', 'instruction response')]
 
+# %% ../nbs/01_inspection.ipynb #c62aa74e
 def _is_text(t):
     "Does the arrow type `t` hold strings, in whichever encoding?"
-    return str(t.value_type if pa.types.is_dictionary(t) else t) in ('string', 'large_string', 'string_view')
+    if pa.types.is_dictionary(t): t = t.value_type
+    return str(t) in ('string', 'large_string', 'string_view')
 
-# %% ../nbs/01_inspection.ipynb #84da27e0
+# %% ../nbs/01_inspection.ipynb #5e9b8906
 def _chat_keys(t):
     "The keys for speaker and text if the arrow type `t` holds chats, else None"
-    if not (pa.types.is_list(t) or pa.types.is_large_list(t)) or not pa.types.is_struct(t.value_type): return
+    if not (pa.types.is_list(t) or pa.types.is_large_list(t)): return
+    if not pa.types.is_struct(t.value_type): return
     texts = {f.name for f in t.value_type if _is_text(f.type)}
     return next((k for k in (('role','content'), ('from','value')) if texts.issuperset(k)), None)
 
-# %% ../nbs/01_inspection.ipynb #e3da0c04
+# %% ../nbs/01_inspection.ipynb #d505bfb9
 def find_columns(
     schema:pa.Schema,   # names and types of the columns
     problem:str=None,   # column of the problems, by hand
@@ -50,8 +56,10 @@ def find_columns(
     chat = [f.name for f in schema if _chat_keys(f.type)]
     given = [c for c in (problem,solution) if c is not None]
     for c in given:
-        if c not in schema.names: raise InputError(f"no column {c}; should be one of {', '.join(schema.names)}")
-        if c not in text+chat: raise InputError(f"column {c} is of type {schema.field(c).type}; should be text or chats")
+        if c not in schema.names:
+            raise InputError(f"no column {c}; should be one of {', '.join(schema.names)}")
+        if c not in text+chat:
+            raise InputError(f"column {c} is of type {schema.field(c).type}; should be text or chats")
     low = {c.lower():c for c in text}
     for p,s in known_pairs:
         p,s = problem or low.get(p),solution or low.get(s)
@@ -59,16 +67,17 @@ def find_columns(
     chat = [c for c in chat if {*given}<={c}]
     chat = [c for c in chat if c.lower() in ('messages','conversations')] or chat
     if len(chat)==1: return chat[0],chat[0]
-    raise InputError("cannot tell problem from solution; should be named by hand, problem= and solution=, "
-                     f"among {', '.join(f'{f.name} ({f.type})' for f in schema)}")
+    there = ', '.join(f'{f.name} ({f.type})' for f in schema)
+    raise InputError("cannot tell problem from solution; should be named by hand, "
+                     f"problem= and solution=, among {there}")
 
-# %% ../nbs/01_inspection.ipynb #342317a2
+# %% ../nbs/01_inspection.ipynb #639d0281
 def _first_exchange(chats):
-    "The first user message of each chat and the first reply after it, as two columns; null where there is no such pair"
+    "The first user message of each chat and the first reply after it; null where there is none"
     role,content = (pc.struct_field(chats.flatten(), k) for k in _chat_keys(chats.type))
     row,end = pc.list_parent_indices(chats).to_numpy(),len(role)
     role = pc.utf8_lower(role.cast(pa.large_string()))
-    def says(*who): return pc.is_in(role, pa.array(who, pa.large_string())).to_numpy(zero_copy_only=False)
+    def says(*who): return pc.is_in(role, pa.array(who, role.type)).to_numpy(zero_copy_only=False)
     def first(hit): # position of the first hit in each row; `end` if none
         at,rows = np.flatnonzero(hit),np.full(len(chats), end)
         found,i = np.unique(row[at], return_index=True)
@@ -78,46 +87,62 @@ def _first_exchange(chats):
     reply = first(says('assistant','gpt') & (np.arange(end)>ask[row]))
     return [content.take(pa.array(i, mask=reply==end)) for i in (ask,reply)]
 
-# %% ../nbs/01_inspection.ipynb #1f6cc66c
-def _hub_files(s):
-    "Download what the address `hf://owner/dataset/...` names, as local paths"
-    from huggingface_hub import HfApi, errors, hf_hub_download
-    parts = s[4:].strip('/').removeprefix('datasets/').split('/')
-    if len(parts)<2: raise InputError(f"{s}: should look like hf://owner/dataset/file.parquet")
-    (repo,_,rev),name = '/'.join(parts[:2]).partition('@'),'/'.join(parts[2:])
-    kw = dict(repo_type='dataset', revision=rev or None)
-    try:
-        names = [name]
-        if not name.endswith('.parquet') or '*' in name:
-            names = sorted(f for f in HfApi().list_repo_files(repo, **kw) if f.endswith('.parquet')
-                           and (fnmatch(f, name) or f.startswith(f'{name}/'.lstrip('/'))))
-        return [Path(hf_hub_download(repo, f, **kw)) for f in names]
-    except errors.LocalEntryNotFoundError: why = "the hub cannot be reached and the file is not in the cache; should be online once"
-    except errors.EntryNotFoundError: why = f"no such file in the dataset {repo}; should be one of those listed on its page"
-    except errors.RepositoryNotFoundError: why = f"no dataset {repo}, or it asks for a login; should look like hf://owner/dataset/file.parquet"
-    except Exception as e: why = f"the hub gave no file ({str(e).strip().splitlines()[0]}); should be hf://owner/dataset/file.parquet"
-    raise InputError(f"{s}: {why}")
-
-# %% ../nbs/01_inspection.ipynb #de172feb
+# %% ../nbs/01_inspection.ipynb #8c951ffd
 def _files(path):
     "The parquet files that `path` means, in order"
-    s = str(path)
+    s = str(path); p = Path(s).expanduser()
     if s.startswith('hf:/'): found = _hub_files(s)
-    elif (p := Path(s).expanduser()).is_file(): return [p]
-    elif p.is_dir(): found = sorted(f for f in p.rglob('*.parquet') if f.is_file() and not f.name.startswith('.'))
+    elif p.is_file(): found = [p]
+    elif p.is_dir(): found = sorted(f for f in p.rglob('*.parquet') if f.is_file() and f.name[0]!='.')
     else: found = sorted(f for f in map(Path, glob(str(p), recursive=True)) if f.is_file())
-    if not found: raise InputError(f"{s}: no parquet file there; should be a file, a folder or pattern with *.parquet, "
-                                   "or hf://owner/dataset/file.parquet")
+    if not found: raise InputError(f"{s}: no parquet file there; should be a file, a folder or pattern "
+                                   "with *.parquet, or hf://owner/dataset/file.parquet")
     return found
 
-def _open(f):
-    "Open the parquet file `f` so that it is read piece by piece"
+# %% ../nbs/01_inspection.ipynb #780cb1c6
+def _hub_files(s):
+    "Download what the address `s` names; the local paths"
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.utils import logging
+    owner,_,rest = s[4:].strip('/').removeprefix('datasets/').partition('/')
+    (name,_,rev),file = rest.split('/')[0].partition('@'),rest.partition('/')[2]
+    if not name: raise InputError(f"{s}: no data set named; should be hf://owner/dataset/file.parquet")
+    kw,files = dict(repo_id=f'{owner}/{name}', repo_type='dataset', revision=rev or None),[file]
+    level = logging.get_verbosity()
+    try:
+        logging.set_verbosity_error()
+        if '*' in file or not file.endswith('.parquet'):
+            files = [f for f in sorted(HfApi().list_repo_files(**kw)) if f.endswith('.parquet')
+                     and (fnmatch(f, file or '*') or f.startswith(file+'/'))]
+        return [Path(hf_hub_download(filename=f, **kw)) for f in files]
+    except Exception as e:
+        raise InputError(f"{s}: {_hub_says(e)}; should be hf://owner/dataset/file.parquet") from e
+    finally: logging.set_verbosity(level)
+
+# %% ../nbs/01_inspection.ipynb #80b31c5d
+def _line(e):
+    "The first line of an exception"
+    return (str(e).strip() or type(e).__name__).splitlines()[0]
+
+def _hub_says(e):
+    "An error of `huggingface_hub` in a few words"
+    from huggingface_hub import errors
+    if isinstance(e, errors.LocalEntryNotFoundError): return "hub not reached and file not in the cache"
+    if isinstance(e, errors.EntryNotFoundError): return "no such file in this data set"
+    if isinstance(e, errors.RepositoryNotFoundError): return "no such data set, or it wants a login"
+    if isinstance(e, errors.HFValidationError): return "no name that the hub allows"
+    return f"hub not reached or not willing ({_line(e)})"
+
+# %% ../nbs/01_inspection.ipynb #66075f58
+@contextmanager
+def _reading(f):
+    "The parquet file `f`, open; trouble with it is an `InputError`"
     try:
         with open(f, 'rb') as h: start = h.read(4)
         if start!=b'PAR1': raise InputError(f"{f}: not a parquet file; should begin with PAR1, not {start!r}")
-        return pq.ParquetFile(f, pre_buffer=False, buffer_size=2**20)
+        with pq.ParquetFile(f, pre_buffer=False, buffer_size=2**20) as pf: yield pf
     except (pa.ArrowException, OSError) as e:
-        raise InputError(f"{f}: cannot be read, perhaps truncated; should be a whole parquet file ({str(e).splitlines()[0]})") from None
+        raise InputError(f"{f}: truncated or damaged; should be a whole parquet file ({_line(e)})") from e
 
 # %% ../nbs/01_inspection.ipynb #d547814e
 @dataclass(frozen=True)
@@ -132,7 +157,7 @@ class Pairs:
     @property
     def num_rows(self): return sum(n for *_,n in self.groups)
 
-# %% ../nbs/01_inspection.ipynb #3b86eb0e
+# %% ../nbs/01_inspection.ipynb #607f83b0
 def open_pairs(
     path,               # parquet file, folder, pattern or hf:// address
     problem:str=None,   # column of the problems, where it cannot be guessed
@@ -141,27 +166,30 @@ def open_pairs(
     "Find the files and their columns; read footers, no rows"
     files,groups,extra = _files(path),[],None
     for i,f in enumerate(files):
-        with _open(f) as pf: schema,meta = pf.schema_arrow,pf.metadata
+        with _reading(f) as pf: schema,meta = pf.schema_arrow,pf.metadata
         try: problem,solution = find_columns(schema, problem, solution)
         except InputError as e: raise InputError(f"{f}: {e}") from None
-        other = [c.name for c in schema if _is_text(c.type) and c.name not in (problem,solution,'problem','solution')]
-        extra = other if extra is None else [c for c in extra if c in other]
+        text = [c.name for c in schema if _is_text(c.type)]
+        extra = [c for c in (text if extra is None else extra)
+                 if c in text and c not in (problem,solution,'problem','solution')]
         groups += [(i,g,n) for g in range(meta.num_row_groups) if (n := meta.row_group(g).num_rows)]
     if not groups: raise InputError(f"{path}: no rows; should have at least one")
     return Pairs(files, problem, solution, extra, groups)
 
-# %% ../nbs/01_inspection.ipynb #b9385361
+# %% ../nbs/01_inspection.ipynb #0bab81e4
 @patch
 def _tidy(
     self:Pairs,
     b:pa.RecordBatch, # as it stands in the file
 ): # the same rows, as `problem`, `solution` and the extra columns
-    cols = _first_exchange(b[self.problem]) if self.problem==self.solution else [b[self.problem], b[self.solution]]
+    if self.problem==self.solution: cols = _first_exchange(b[self.problem])
+    else: cols = [b[self.problem], b[self.solution]]
     cols = [c.cast(pa.large_string()) for c in cols+[b[c] for c in self.extra]]
     out = pa.RecordBatch.from_arrays(cols, ['problem','solution',*self.extra])
     out.validate(full=True)  # is every string valid UTF-8?
     return out
 
+# %% ../nbs/01_inspection.ipynb #17b8a4a8
 @patch
 def batches(
     self:Pairs,
@@ -170,14 +198,13 @@ def batches(
 ): # iterator of record batches
     "Rows in order, as text columns `problem`, `solution` and the extra ones"
     todo = self.groups if groups is None else [self.groups[i] for i in groups]
-    names = list(dict.fromkeys([self.problem, self.solution, *self.extra]))
+    names = list({self.problem, self.solution, *self.extra})
     for i,gs in groupby(todo, lambda g: g[0]):
-        try:
-            with _open(self.files[i]) as pf:
-                for b in pf.iter_batches(batch_size, row_groups=[g for _,g,_ in gs], columns=names): yield self._tidy(b)
-        except (pa.ArrowException, OSError) as e:
-            raise InputError(f"{self.files[i]}: rows cannot be read; should be a whole parquet file ({str(e).splitlines()[0]})") from None
+        with _reading(self.files[i]) as pf:
+            rows = pf.iter_batches(batch_size, row_groups=[g for _,g,_ in gs], columns=names)
+            yield from map(self._tidy, rows)
 
+# %% ../nbs/01_inspection.ipynb #939312fd
 @patch
 def read_group(
     self:Pairs,
@@ -198,35 +225,38 @@ def drop_empty(
     bad = pc.or_(_blank(batch['problem']), _blank(batch['solution']))
     return batch.filter(pc.invert(bad)), pc.sum(bad, min_count=0).as_py()
 
-# %% ../nbs/01_inspection.ipynb #7bd16b3b
-class Lengths:
+# %% ../nbs/01_inspection.ipynb #3e121776
+class Lengths(Counter):
     "How often each length occurs: percentiles without the rows"
-    def __init__(self): self.counts = Counter()
-
-    @property
-    def rows(self): return self.counts.total()
-
     def add(self,
         xs, # lengths, (rows,)
     ): # None
         "Count some more"
-        for n,c in zip(*(a.tolist() for a in np.unique(xs, return_counts=True))): self.counts[n] += c
+        for n,c in zip(*np.unique(xs, return_counts=True)): self[int(n)] += int(c)
 
-    def percentile(self,
-        *ps:int, # percents, 0 to 100
-    ): # list of lengths
-        "The smallest lengths that are enough for `ps` percent of the rows"
-        xs = sorted(self.counts)
-        upto = np.cumsum([self.counts[x] for x in xs])
-        return [xs[i] for i in np.searchsorted(upto*100, np.array(ps)*self.rows)] if xs else [0]*len(ps)
+# %% ../nbs/01_inspection.ipynb #25d938be
+@patch
+def percentile(
+    self:Lengths,
+    *ps:int, # percents, 0 to 100
+): # list of lengths
+    "The smallest lengths that are enough for `ps` percent of the rows"
+    if not self: return [0]*len(ps)
+    xs = sorted(self)
+    upto = np.cumsum([self[x] for x in xs])
+    return [xs[i] for i in np.searchsorted(upto*100, np.array(ps)*upto[-1])]
 
-    def over(self,
-        n:int, # a length
-    ): # 0 to 1
-        "Share of rows longer than `n`"
-        return sum(c for x,c in self.counts.items() if x>n)/max(self.rows, 1)
+@patch
+def over(
+    self:Lengths,
+    n:int, # a length
+): # 0 to 1
+    "Share of rows longer than `n`"
+    return sum(c for x,c in self.items() if x>n)/max(self.total(), 1)
 
-# %% ../nbs/01_inspection.ipynb #bfe8deee
+# %% ../nbs/01_inspection.ipynb #d4a562b4
+def _zeros(): return dict(problem=0, solution=0)
+
 @dataclass
 class Inspection:
     "What `inspect` found"
@@ -234,33 +264,52 @@ class Inspection:
     pairs:Pairs             # the files and columns
     by:str=None             # column by which rows are counted apart
     max_seq_len:int=None    # longest pair that fits, in `unit`
-    unit:str='characters'   # what a pair is measured in: characters, or tokens where there is a tokenizer
+    unit:str='characters'   # what a pair is measured in: characters or tokens
     rows:int=0              # rows looked at
     kept:int=0              # rows with something in both columns
     duplicates:int=0        # kept rows whose problem occurred before
-    nulls:dict = field(default_factory=lambda: dict(problem=0, solution=0))    # by column
-    empties:dict = field(default_factory=lambda: dict(problem=0, solution=0))  # there, but blank; by column
-    lengths:dict = field(default_factory=dict)  # of kept rows: what is measured, to `Lengths`
-    groups:dict = field(default_factory=dict)   # value of `by`, to the like of `lengths`
-    examples:list = field(default_factory=list) # some kept rows, as dicts
+    nulls:dict = field(default_factory=_zeros)   # by column
+    empties:dict = field(default_factory=_zeros) # there, but blank; by column
+    groups:dict = field(default_factory=dict)    # value of `by`: problem, solution, pair: `Lengths`
+    examples:list = field(default_factory=list)  # some kept rows, as dicts
 
-    @property
-    def cut(self): return None if self.max_seq_len is None else self.lengths['pair'].over(self.max_seq_len)
+# %% ../nbs/01_inspection.ipynb #a36241d6
+@patch(as_prop=True)
+def lengths(self:Inspection): # dict: problem, solution and pair, to `Lengths`
+    "Lengths of all kept rows"
+    out = {k:Lengths() for k in ('problem','solution','pair')}
+    for g in self.groups.values():
+        for k,h in g.items(): out[k].update(h)
+    return out
 
-# %% ../nbs/01_inspection.ipynb #a8a51628
-def _measure(batch, tok):
-    "Lengths of the rows of `batch`: characters of problem and solution, and of both together in characters or tokens"
-    n = {c: pc.utf8_length(batch[c]).to_numpy(zero_copy_only=False) for c in ('problem','solution')}
-    def tokens(c): return np.array([len(e) for e in tok.encode_batch_fast(batch[c].to_pylist(), add_special_tokens=False)], int)
-    n['pair'] = n['problem']+n['solution'] if tok is None else tokens('problem')+tokens('solution')
-    return n
+@patch(as_prop=True)
+def cut(self:Inspection): # 0 to 1, or None
+    "Share of pairs longer than `max_seq_len`"
+    if self.max_seq_len is not None: return self.lengths['pair'].over(self.max_seq_len)
 
-# %% ../nbs/01_inspection.ipynb #6303b4e6
+# %% ../nbs/01_inspection.ipynb #2685644c
+def _measure(batch, tok, form):
+    "Lengths of the rows of `batch`: problem and solution in characters, pair in characters or tokens"
+    n = {c: pc.utf8_length(batch[c]).to_numpy() for c in ('problem','solution')}
+    if tok is None: return n | dict(pair=n['problem']+n['solution'])
+    texts = list(map(form, batch['problem'].to_pylist(), batch['solution'].to_pylist()))
+    return n | dict(pair=[len(e) for e in tok.encode_batch_fast(texts, add_special_tokens=False)])
+
+# %% ../nbs/01_inspection.ipynb #0fc77f82
+def _labels(col, known, most=30):
+    "The strings of `col`, but `(others)` for new ones once `most` are `known`"
+    col = col.fill_null('(none)')
+    new = [v for v in pc.unique(col).to_pylist() if v not in known]
+    keep = pa.array([*known, *new][:max(most, len(known))], col.type)
+    return pc.if_else(pc.is_in(col, keep), col, '(others)').to_numpy(zero_copy_only=False)
+
+# %% ../nbs/01_inspection.ipynb #eea46463
 @patch
 def _add(
     self:Inspection,
     batch:pa.RecordBatch, # rows as `batches` gives them
-    tok=None,             # a `tokenizers.Tokenizer`, or None
+    tok,                  # a `tokenizers.Tokenizer`, or None
+    form,                 # function from problem and solution to the text of a pair
 ): # 64-bit hashes of the kept problems
     self.rows += len(batch)
     for c in ('problem','solution'):
@@ -268,19 +317,23 @@ def _add(
         self.empties[c] += pc.sum(_blank(batch[c]), min_count=0).as_py() - batch[c].null_count
     batch,_ = drop_empty(batch)
     self.kept += len(batch)
-    sizes = _measure(batch, tok)
-    for k,v in sizes.items(): self.lengths.setdefault(k, Lengths()).add(v)
-    label = batch[self.by].fill_null('(none)') if self.by else pa.repeat(pa.scalar('', pa.large_string()), len(batch))
-    known = (list(self.groups) + [v for v in pc.unique(label).to_pylist() if v not in self.groups])[:30]
-    label = pc.if_else(pc.is_in(label, pa.array(known, pa.large_string())), label, '(others)')
-    for v in pc.unique(label).to_pylist():
-        new,mine = v not in self.groups,pc.equal(label, v)
-        if new: self.examples += batch.filter(mine).slice(0, 1 if self.by else 3).to_pylist()
-        for k,xs in sizes.items():
-            self.groups.setdefault(v, {}).setdefault(k, Lengths()).add(xs[mine.to_numpy(zero_copy_only=False)])
+    sizes = {k:np.asarray(v) for k,v in _measure(batch, tok, form).items()}
+    label = _labels(batch[self.by], self.groups) if self.by else np.full(len(batch), '')
+    for v in pd.unique(label):
+        mine = label==v
+        if v not in self.groups: self.examples += batch.filter(mine)[:1 if self.by else 3].to_pylist()
+        group = self.groups.setdefault(v, {k:Lengths() for k in sizes})
+        for k,h in group.items(): h.add(sizes[k][mine])
     return np.fromiter(map(hash, batch['problem'].to_numpy(zero_copy_only=False)), np.int64, len(batch))
 
-# %% ../nbs/01_inspection.ipynb #d49741f0
+# %% ../nbs/01_inspection.ipynb #dc87f38c
+def _repeats(parts):
+    "How many numbers in the list of arrays `parts` occurred before; empties the list"
+    h = np.concatenate(parts); parts.clear()
+    h.sort()
+    return int((h[1:]==h[:-1]).sum())
+
+# %% ../nbs/01_inspection.ipynb #cb21bf6e
 def inspect(
     path,                  # parquet file, folder, pattern or hf:// address
     problem:str=None,      # column of the problems, where it cannot be guessed
@@ -289,68 +342,75 @@ def inspect(
     max_seq_len:int=None,  # count the pairs that are longer
     limit:int=None,        # stop after that many rows
     by:str=None,           # text column to count rows by; None: `family`, where there is one
+    form=add,              # with `tok`: function from problem and solution to the text of a pair
 ): # `Inspection`
     "Look at every row once, a batch at a time"
-    pairs = open_pairs(path, problem, solution)
+    pairs,seen = open_pairs(path, problem, solution),[]
     if by is None and 'family' in pairs.extra: by = 'family'
-    if by and by not in pairs.extra: raise InputError(f"{path}: no text column {by} to count by; should be one of {', '.join(pairs.extra) or '(none)'}")
+    if by and by not in pairs.extra:
+        there = ', '.join(pairs.extra) or '(none)'
+        raise InputError(f"{path}: no column {by} to count by; should be one of {there}")
     if limit is not None and limit<1: raise InputError(f"limit={limit}: should be at least 1")
-    ins = Inspection(str(path), pairs, by, max_seq_len, 'characters' if tok is None else 'tokens')
-    seen = []
+    ins = Inspection(str(path), pairs, by, max_seq_len, 'tokens' if tok else 'characters')
     for b in replace(pairs, extra=[by] if by else []).batches():
-        seen.append(ins._add(b if limit is None else b.slice(0, limit-ins.rows), tok))
+        seen.append(ins._add(b[:limit and limit-ins.rows], tok, form))
         if ins.rows==limit: break
-    ins.duplicates = ins.kept - len(np.unique(np.concatenate(seen)))
+    ins.duplicates = _repeats(seen)
     return ins
 
-# %% ../nbs/01_inspection.ipynb #737521d0
+# %% ../nbs/01_inspection.ipynb #f6f2aa4d
 @patch(as_prop=True)
 def percentiles(self:Inspection): # a DataFrame
     "Lengths of problems and solutions in characters, and of pairs in `unit`"
-    rows = {f"{k}, {self.unit if k=='pair' else 'characters'}": h.percentile(0,5,50,95,99,100) for k,h in self.lengths.items()}
-    return pd.DataFrame(rows, index=['shortest','5%','50%','95%','99%','longest']).T
+    ps = {'shortest':0, '5%':5, '50%':50, '95%':95, '99%':99, 'longest':100}
+    unit = dict(problem='characters', solution='characters', pair=self.unit)
+    rows = {f"{k}, {unit[k]}": h.percentile(*ps.values()) for k,h in self.lengths.items()}
+    return pd.DataFrame(rows, index=list(ps)).T
 
+# %% ../nbs/01_inspection.ipynb #f14f7fcf
 @patch(as_prop=True)
 def counts(self:Inspection): # a DataFrame
     "Rows, lengths and share over `max_seq_len` by value of the column `by`"
-    rows = [(v, h['pair'].rows, *(h[k].percentile(50)[0] for k in h), h['pair'].percentile(100)[0],
-             h['pair'].over(self.max_seq_len or 0)) for v,h in self.groups.items()]
-    names = [self.by or '', 'rows', 'problem 50%', 'solution 50%', 'pair 50%', 'longest pair', f'over {self.max_seq_len}']
-    df = pd.DataFrame(rows, columns=names).set_index(names[0]).sort_values(['pair 50%','longest pair'])
-    return df if self.max_seq_len else df.drop(columns=names[-1])
+    df = pd.DataFrame({v: {'rows': h['pair'].total(), **{f'{k} 50%': h[k].percentile(50)[0] for k in h},
+                           'longest pair': h['pair'].percentile(100)[0]} for v,h in self.groups.items()},
+                      index=['rows','problem 50%','solution 50%','pair 50%','longest pair'], dtype=int).T
+    if n := self.max_seq_len: df[f'over {n}'] = [h['pair'].over(n) for h in self.groups.values()]
+    return df.rename_axis(self.by).sort_values(['pair 50%','longest pair'])
 
-# %% ../nbs/01_inspection.ipynb #7db2aa91
-def _short(text, n=200):
-    "At most `n` characters of `text`, on indented lines"
-    return (text if len(text)<=n else text[:n]+' …').replace('\n', '\n    ')
+# %% ../nbs/01_inspection.ipynb #12b6f0d1
+def _short(e, by, n=200):
+    "An example on indented lines, at most `n` characters of each text"
+    p,s = (t if len(t)<=n else t[:n]+' …' for t in (e['problem'], e['solution']))
+    return ('\n' + (f'[{e[by]}]\n' if by else '') + f'> {p}\n{s}').replace('\n', '\n    ')
 
 @patch
 def __str__(self:Inspection):
-    p = self.pairs
+    p,share = self.pairs,'all' if self.rows==self.pairs.num_rows else 'only the first'
     def both(d): return f"{d['problem']:,} in problem, {d['solution']:,} in solution"
-    out = [f"{self.path}: {p.num_rows:,} rows in {len(p.files)} file{'s'*(len(p.files)>1)}, {len(p.groups)} row group{'s'*(len(p.groups)>1)}",
-           f"columns: problem={p.problem}, solution={p.solution}" + (' (chats)' if p.problem==p.solution else '') + f", other text: {', '.join(p.extra) or 'none'}",
-           f"looked at: {'all' if self.rows==p.num_rows else 'only the first'} {self.rows:,} rows, of which {self.kept:,} are usable",
-           f"nulls: {both(self.nulls)}; blank: {both(self.empties)}; duplicate problems: {self.duplicates:,}"]
-    if self.cut is not None: out.append(f"over max_seq_len={self.max_seq_len}: {self.cut:.1%} of pairs, in {self.unit}")
-    out += ['', self.percentiles.to_string()]
-    if self.by: out += ['', self.counts.to_string(formatters={f'over {self.max_seq_len}': '{:.1%}'.format})]
-    for e in self.examples: out += ['', *([f"[{e[self.by]}]"] if self.by else []), f"  > {_short(e['problem'])}", f"    {_short(e['solution'])}"]
-    return '\n'.join(out)
+    out = [f"{self.path}: {p.num_rows:,} rows, files: {len(p.files)}, row groups: {len(p.groups)}",
+           f"columns: problem={p.problem}, solution={p.solution}, "
+           f"other text: {', '.join(p.extra) or '(none)'}",
+           f"looked at: {share} {self.rows:,} rows; usable: {self.kept:,}; "
+           f"duplicate problems: {self.duplicates:,}",
+           f"nulls: {both(self.nulls)}; blank: {both(self.empties)}"]
+    if self.cut is not None:
+        out.append(f"over max_seq_len={self.max_seq_len}: {self.cut:.1%} of pairs, in {self.unit}")
+    out.append(f'\n{self.percentiles}')
+    if self.by and self.kept: out.append('\n' + self.counts.round(3).to_string())
+    return '\n'.join(out + [_short(e, self.by) for e in self.examples])
 
-# %% ../nbs/01_inspection.ipynb #8e7cc812
+# %% ../nbs/01_inspection.ipynb #e8099d35
 def show_lengths(
     ins:Inspection, # from `inspect`
     ax=None,        # matplotlib axes; None: new ones
 ): # the axes
-    "For each value of `by`, the share of pairs that fit in a given length, with `max_seq_len` as a dashed line"
-    if ax is None: _,ax = plt.subplots(figsize=(7,3.5))
-    groups = ins.groups if len(ins.groups)<=10 else {'': ins.lengths}
-    for v in sorted(groups, key=lambda v: groups[v]['pair'].percentile(50)):
-        h = groups[v]['pair']
-        xs = sorted(h.counts)
-        ax.step(xs, np.cumsum([h.counts[x] for x in xs])/h.rows, where='post', label=v)
-    if ins.max_seq_len: ax.axvline(ins.max_seq_len, color='grey', ls='--')
+    "For each value of `by`, the share of pairs that fit in a given length; `max_seq_len` is dashed"
+    if ax is None: _,ax = plt.subplots(figsize=(7,3.5), layout='constrained')
+    groups = ins.groups if len(ins.groups)<=10 else {'all': ins.lengths}
+    for v in ins.counts.index if groups is ins.groups else groups:
+        xs,n = zip(*sorted(groups[v]['pair'].items()))
+        ax.step([0, *xs], np.cumsum([0, *n])/sum(n), where='post', label=v)
+    if ins.max_seq_len: ax.axvline(ins.max_seq_len, color='black', ls='--')
     ax.set(xlabel=f'length of a pair, {ins.unit}', ylabel='share of pairs that fit', ylim=(0,1.02))
-    if len(groups)>1: ax.legend(title=ins.by, frameon=False, loc='lower right')
+    if len(groups)>1: ax.legend(title=ins.by, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax

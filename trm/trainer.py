@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pick_device', 'join_ranks', 'autocast', 'Trainer', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #50ddedee
+# %% ../nbs/09_trainer.ipynb #56d79f4e
 import json
 import math
 import os
@@ -27,7 +27,7 @@ from .checkpoint import Metrics, last_state, provenance, prune, read_metrics, sa
 from .config import Config, InputError, config_from_dict, config_to_dict
 from .model import TRM, read_json
 from .optimizer import lr_factor, make_optimizers
-from .supervision import step_losses, step_weights, unrolled
+from .supervision import step_losses, step_scores, step_weights, unrolled
 
 # %% ../nbs/09_trainer.ipynb #edc98a8e
 def pick_device(
@@ -55,12 +55,12 @@ def autocast(
     if precision=='float32' or (precision=='auto' and device.type!='cuda'): return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
-# %% ../nbs/09_trainer.ipynb #59f57dcb
+# %% ../nbs/09_trainer.ipynb #1286076e
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
         cfg:Config,        # model and training
-        task,              # gives batches and scores
+        task,              # gives batches
         run,               # the run folder
         resume:bool=False, # go on with it, if it is there?
         info:dict=None,    # more for config.json
@@ -139,26 +139,23 @@ def train_step(self:Trainer,
     self.step += 1
     return out['step_losses'],norm
 
-# %% ../nbs/09_trainer.ipynb #025051a1
+# %% ../nbs/09_trainer.ipynb #cddd86a9
 @patch
 @torch.no_grad()
 def validate(self:Trainer):
-    "Mean loss and scores over the validation rows, at each step: dict of (t,) tensors"
+    "Loss, exact and token accuracy over the validation rows, after each step: dict of (t,) tensors"
     model,c = (self.ema.module if self.ema else self.model).eval(),self.cfg.train
-    sums = None
+    sums = torch.zeros(5, self.cfg.model.n_recurrence, device=self.device)
     for batch in self.task.eval_batches('valid', 2*c.batch_size, c.eval_rows, self.rank, self.world):
         batch = {k: v.to(self.device) for k,v in batch.items()}
         with autocast(self.device, c.precision): logits = model(batch)
         n = (batch['labels']!=-100).sum()
-        preds = logits.argmax(-1).masked_fill(batch['labels']==-100, -100)
-        scores = [self.task.score(p, batch) for p in preds]
-        row = {'loss': step_losses(logits, batch['labels'], 1), 'tokens': n.expand(len(preds))}
-        row |= {k: torch.stack([s[k].sum() for s in scores]) for k in scores[0]} | {'rows': torch.full((len(preds),), len(batch['labels']))}
-        row = {k: v.double().cpu() for k,v in row.items()}
-        sums = row if sums is None else {k: sums[k]+row[k] for k in row}
-    names = list(sums)
-    sums = dict(zip(names, self.all_sum(torch.stack([*sums.values()]).to(self.device)).cpu()))
-    return {'loss': sums['loss']/sums['tokens']} | {k: sums[k]/sums['rows'] for k in names if k not in ('loss','tokens','rows')}
+        s = step_scores(logits.argmax(-1), batch['labels'])
+        loss = step_losses(logits, batch['labels'], 1)
+        row = torch.stack([loss, n.expand_as(loss), s['exact'].sum(1), s['token'].sum(1), torch.full_like(loss, len(batch['labels']))])
+        sums += row
+    loss,tokens,exact,token,rows = self.all_sum(sums).cpu()
+    return dict(loss=loss/tokens, exact=exact/rows, token=token/rows)
 
 # %% ../nbs/09_trainer.ipynb #5451a35e
 @patch
@@ -184,15 +181,14 @@ def look(self:Trainer):
     steps = ' '.join(f'{x:.3f}' for x in v['exact'])
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}{'  best' if best else ''}", flush=True)
 
-# %% ../nbs/09_trainer.ipynb #553343bb
+# %% ../nbs/09_trainer.ipynb #022af2c1
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
     from torch.utils.tensorboard import SummaryWriter
     t = self.cfg.model.n_recurrence
     names = ['seconds','loss',*(f'loss_step{i+1}' for i in range(t)),'grad_norm','lr','tokens_per_s','valid_loss']
-    scores = [k for k in self.task.score(torch.zeros(0,1, dtype=torch.long), dict(labels=torch.zeros(0,1, dtype=torch.long)))]
-    names += [f'valid_{k}' for k in scores] + [f'valid_{k}_step{i+1}' for k in ('loss','exact') for i in range(t)]
+    names += ['valid_exact','valid_token'] + [f'valid_{k}_step{i+1}' for k in ('loss','exact') for i in range(t)]
     self.metrics,self.board,self.wandb = Metrics(self.run/'metrics.csv', names, self.step),SummaryWriter(self.run, purge_step=self.step),None
     if self.cfg.train.wandb:
         try: import wandb

@@ -1,0 +1,58 @@
+"""The demo over three seeds, beside two networks without recursion at equal seconds: writes results/demo.json.
+
+    python tests/bench_demo.py [SEEDS] [ARMS]      e.g. 0,1,2 recursive,dense,deep
+
+Arms: recursive is the preset; dense applies its block once; deep has the layers of all applications, each with weights of its own.
+The steps of dense and deep are set so that training takes as long as the preset's: seconds per step are measured first, on the same batches.
+"""
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+from trm.checkpoint import provenance
+from trm.cli import trm_eval, trm_train
+from trm.config import apply_sets, get_preset
+from trm.dataset import TextTask
+from trm.model import read_json
+from trm.problems import bundled
+from trm.tokenizer import train_tokenizer
+from trm.trainer import Trainer
+
+demo = get_preset('demo')
+m = demo.model
+arms = dict(recursive='', dense='n_recurrence=1', deep=f'n_recurrence=1 n_layers={m.n_layers * m.n_recurrence}')
+
+
+def seconds_per_step(sets, folder, n=60):
+    "Median seconds of an optimiser step, over `n` batches of the demo"
+    cfg = apply_sets(demo.change(data=str(bundled())), sets)
+    t = Trainer(cfg, TextTask(cfg, train_tokenizer(cfg.train.data, cfg.train.max_vocab)), folder)
+    times = []
+    for batch in islice(t.task.batches(cfg.train.batch_size), n):
+        t0 = time.perf_counter()
+        t.train_step(batch)
+        times.append(time.perf_counter() - t0)
+    return sum(times[n // 6:]) / len(times[n // 6:]), sum(p.numel() for p in t.model.parameters())
+
+
+def main(seeds='0,1,2', names='recursive,dense,deep', out='runs/bench'):
+    out, stamp = Path(out), int(time.time())
+    speed = {k: seconds_per_step(v, out / f'speed_{k}_{stamp}') for k, v in arms.items()}
+    rows = []
+    for name in names.split(','):
+        steps = round(demo.train.steps * speed['recursive'][0] / speed[name][0])
+        for seed in seeds.split(','):
+            run = out / f'{name}_{seed}'
+            trm_train(['demo', '--out', str(run), '--resume', '--sets', f'{arms[name]} steps={steps} seed={seed}'])
+            trm_eval([str(run), '--json', str(run / 'eval.json')])
+            e = read_json(run / 'eval.json')
+            trained = [line for line in (run / 'metrics.csv').read_text().splitlines()][-1].split(',')
+            rows.append(dict(arm=name, seed=int(seed), steps=steps, train_seconds=float(trained[1]), parameters=speed[name][1],
+                             ms_per_step=round(1000 * speed[name][0], 1), **{k: e[k] for k in ('exact', 'n', 'by_step', 'by_family', 'left_out', 'seconds')}))
+            Path('results').mkdir(exist_ok=True)
+            Path('results/demo.json').write_text(json.dumps(dict(provenance(), rows=rows), indent=1))
+
+
+if __name__ == '__main__': main(*sys.argv[1:])

@@ -1,0 +1,26 @@
+"README.md is nbs/index.ipynb: `python tests/readme.py --write` makes it, CI checks it."
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbconvert import MarkdownExporter
+
+root = Path(__file__).parent.parent
+
+
+def make_readme():
+    "The index notebook as markdown, without hidden cells and directives; figures by their path in the repository"
+    nb = nbformat.read(root / 'nbs/index.ipynb', 4)
+    nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)', c.source)]
+    for c in nb.cells:
+        if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+        else: c.source = c.source.replace('](images/', '](nbs/images/')
+    body, _ = MarkdownExporter().from_notebook_node(nb)
+    body = re.sub(r'\n{3,}', '\n\n', body).strip()
+    return f'<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n{body}\n'
+
+
+if __name__ == '__main__':
+    if '--write' in sys.argv: (root / 'README.md').write_text(make_readme())
+    else: print(make_readme())

@@ -1,0 +1,43 @@
+"Runs that are killed, and runs on several devices, end where an undisturbed one does."
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from safetensors.torch import load_file
+
+from conftest import root, small, trm
+from trm.checkpoint import read_metrics
+
+
+def numbers(run):
+    "Metrics without the clock"
+    return [{k: v for k, v in r.items() if k not in ('seconds', 'tokens_per_s')} for r in read_metrics(run / 'metrics.csv')]
+
+
+def test_killed_and_resumed(run_folder, tmp_path, data):
+    run = tmp_path / 'run'
+    args = 'train', 'demo', '--data', str(data), '--out', str(run), '--sets', small
+    p = subprocess.Popen([sys.executable, '-m', 'trm.cli', *args], env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(root)),
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / 'checkpoints/step_10').exists() and p.poll() is None: time.sleep(.01)
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    r = trm(*args, '--resume')
+    assert r.returncode == 0, r.stderr
+    assert numbers(run) == numbers(run_folder)
+    a, b = (load_file(f / 'checkpoints/step_30/state.safetensors') for f in (run, run_folder))
+    assert all((a[k] == b[k]).all() for k in b)
+
+
+def test_two_processes_are_one(run_folder, tmp_path, data):
+    "Half the batch on each of two processes gives the weights of the whole batch on one"
+    run = tmp_path / 'run'
+    r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29611', '-m', 'trm.cli', 'train', 'demo',
+                        '--data', str(data), '--out', str(run), '--sets', small], capture_output=True, text=True, timeout=300,
+                       env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(root)))
+    assert r.returncode == 0, r.stderr[-3000:]
+    a, b = (load_file(f / 'model.safetensors') for f in (run, run_folder))
+    assert max((a[k] - b[k]).abs().max() for k in b) < 1e-4
+    assert len(numbers(run)) == len(numbers(run_folder))
