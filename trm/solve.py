@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['generate', 'answer', 'evaluate', 'by_group', 'summarize', 'step_preds', 'show_steps', 'show_groups', 'save_figures']
 
-# %% ../nbs/10_solve.ipynb #5d1b1202
+# %% ../nbs/10_solve.ipynb #7d88d626
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -123,7 +124,7 @@ def show_steps(
     ax.set(yticks=range(t), yticklabels=[f'step {i+1}' for i in range(t)], xticks=[])
     return ax
 
-# %% ../nbs/10_solve.ipynb #760f7b3c
+# %% ../nbs/10_solve.ipynb #a4324e0e
 def show_groups(
     df:pd.DataFrame, # as `evaluate` gives it
     ax=None,         # where to draw; None: a new figure
@@ -148,6 +149,7 @@ def save_figures(
 ): # list of paths
     "Write figures of a run into its folder"
     folder = Path(run)/'figures'; folder.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings('ignore', 'Glyph')  # letters that the font lacks are drawn as boxes
     show_groups(df)
     plt.savefig(folder/'by_family.png', dpi=100, bbox_inches='tight'); plt.close()
     if (Path(run)/'metrics.csv').exists():
