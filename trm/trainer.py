@@ -81,17 +81,18 @@ class Trainer:
         if state := last_state(self.run): self.load(state)
         self.net = DistributedDataParallel(self.model) if self.world>1 else self.model
 
-# %% ../nbs/09_trainer.ipynb #bdbb2e2a
+# %% ../nbs/09_trainer.ipynb #da24e3ce
 @patch
 def open_folder(self:Trainer, resume, info):
     "Make the run folder, or check that the one there belongs to this run"
     path = self.run/'config.json'
+    if self.rank: return
     if path.exists():
         if not resume: raise InputError(f"{self.run}: is already a run; should be another folder, or go on with it by --resume")
         old,new = (config_to_dict(o) for o in (config_from_dict(read_json(path), path), self.cfg))
         diff = [f"{k}={old[p][k]} there, {v} here" for p in ('model','train') for k,v in new[p].items() if old[p][k]!=v]
         if diff: raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}; should be resumed with its own settings")
-    elif self.rank==0:
+    else:
         self.run.mkdir(parents=True, exist_ok=True)
         d = config_to_dict(self.cfg) | provenance(self.device) | (info or {})
         write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
@@ -181,7 +182,7 @@ def look(self:Trainer):
     steps = ' '.join(f'{x:.3f}' for x in v['exact'])
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}{'  best' if best else ''}", flush=True)
 
-# %% ../nbs/09_trainer.ipynb #022af2c1
+# %% ../nbs/09_trainer.ipynb #50486ee1
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -219,6 +220,7 @@ def fit(self:Trainer):
             save_state(self.run/f'checkpoints/step_{self.step}', self.state()); prune(self.run)
     bar.close()
     if self.rank==0: self.board.close()
+    if self.world>1: dist.barrier(); dist.destroy_process_group()
     return self
 
 # %% ../nbs/09_trainer.ipynb #8a09a22c
