@@ -35,7 +35,7 @@ def stage(name, path):
     pa.set_cpu_count(1)
     from trm.checkpoint import provenance
     from trm.dataset import MathDataset, StreamingMathDataset, collate, length_batches
-    from trm.inspection import open_pairs
+    from trm.pairs import open_pairs
     from trm.problems import bundled
     from trm.tokenizer import train_tokenizer
     import numpy as np

@@ -13,8 +13,10 @@ def make_readme():
     "The index notebook as markdown, without hidden cells and directives; figures by their path in the repository"
     nb = nbformat.read(root / 'nbs/index.ipynb', 4)
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)', c.source)]
-    for c in nb.cells:
-        if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+    for i, c in enumerate(nb.cells):
+        if '#| echo: false' in c.source:
+            nb.cells[i] = nbformat.v4.new_markdown_cell('\n'.join(o['data']['text/markdown'] for o in c.outputs))
+        elif c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
         else: c.source = c.source.replace('](images/', '](nbs/images/')
     body, _ = MarkdownExporter().from_notebook_node(nb)
     body = re.sub(r'\n{3,}', '\n\n', body).strip()

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trm.inspection import inspect, open_pairs
+from trm.inspection import inspect
+from trm.pairs import open_pairs
 
 root = Path(__file__).resolve().parents[1]
 commit = 'c0ffee'*6+'c0ff'
@@ -60,7 +61,7 @@ def open_there(tmp_path, endpoint, *paths):
     code = """
 import json, sys, time
 time.sleep = lambda s: None  # the hub library tries again and again, with pauses
-from trm.inspection import open_pairs
+from trm.pairs import open_pairs
 from trm.config import InputError
 def problems(path):
     try: return [p for b in open_pairs(path).batches() for p in b['problem'].to_pylist()]

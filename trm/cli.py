@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['command', 'trm_inspect', 'trm_tokenizer', 'trm_train', 'open_run', 'trm_eval', 'trm_solve', 'main']
 
-# %% ../nbs/11_cli.ipynb #f400b23c
+# %% ../nbs/11_cli.ipynb #2868609c
 import sys
 import time
 from functools import wraps
@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from .checkpoint import provenance, write_file
 from .config import InputError, apply_sets, config_from_dict, get_preset
 from .dataset import TextTask
-from .inspection import inspect, open_pairs
+from .inspection import inspect
 from .model import TRM, find_file, read_json
+from .pairs import open_pairs
 from .problems import bundled
 from .solve import answer, by_group, evaluate, save_figures, summarize
 from .tokenizer import format_pair, load_tokenizer, save_tokenizer, train_tokenizer
@@ -71,7 +72,7 @@ def trm_tokenizer(
     n = sum(len(e.ids) for e in tok.encode_batch(text))
     print(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
 
-# %% ../nbs/11_cli.ipynb #a3018437
+# %% ../nbs/11_cli.ipynb #7026a29b
 @command
 def trm_train(
     preset:str,        # demo, plan, gsm8k
@@ -86,14 +87,15 @@ def trm_train(
     run,c = Path(out or f'runs/{preset}'),cfg.train
     tok = load_tokenizer(run/'tokenizer.json') if (run/'tokenizer.json').exists() else train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
     task = TextTask(cfg, tok)
+    rows = [task.dataset(s) for s in ('valid','train')[:1 if c.streaming else 2]][-1]
     trainer = Trainer(cfg, task, run, resume)
     if trainer.rank==0:
         save_tokenizer(tok, run/'tokenizer.json')
-        if not c.streaming: print(f"{len(task.dataset('train')):,} rows to train on; left out: {task.dataset('train').skipped}")
+        print(f"{len(rows):,} rows of {'validation' if c.streaming else 'training'}; left out: {rows.skipped}")
     trainer.fit()
     if trainer.rank==0: print(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
-# %% ../nbs/11_cli.ipynb #6220ce03
+# %% ../nbs/11_cli.ipynb #95b7bed4
 def open_run(
     run,          # a run folder, or owner/name on the hub
     data:str='',  # other data than the run's
@@ -101,7 +103,8 @@ def open_run(
 ): # model, task
     "Open a trained model with its task"
     model = TRM.from_pretrained(run).to(pick_device(device))
-    cfg = config_from_dict(read_json(find_file(run, 'config.json')), run)
+    path = find_file(run, 'config.json')
+    cfg = config_from_dict(read_json(path), path)
     tok = load_tokenizer(find_file(run, 'tokenizer.json'))
     if tok.get_vocab_size()!=model.cfg.vocab_size:
         raise InputError(f"{run}: tokenizer.json has {tok.get_vocab_size()} tokens; should have the model's {model.cfg.vocab_size}")

@@ -158,7 +158,7 @@ def apply_sets(
         kw[k] = parse_value(v, _types[k][1], k)
     return cfg.change(**kw)
 
-# %% ../nbs/00_config.ipynb #8e2e5e59
+# %% ../nbs/00_config.ipynb #c67c044d
 def config_to_dict(
     cfg:Config, # the pair
 ):  # nested dict of plain values
@@ -171,11 +171,13 @@ def config_from_dict(
 ):  # a `Config`
     "Rebuild a `Config`, refusing what is not a known setting"
     parts = {'train': {}} | (d if isinstance(d, dict) else {})
-    for p in ('model', 'train'):
-        if not isinstance(parts.get(p), dict): raise InputError(f"{where}: no `{p}` settings; should be the config.json of a run")
-        for k in parts[p]:
-            if _home(k)!=p: raise InputError(f"{where}: setting {k} belongs under `{_home(k)}`, not `{p}`")
-    return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
+    try:
+        for p in ('model', 'train'):
+            if not isinstance(parts.get(p), dict): raise InputError(f"no `{p}` settings; should be the config.json of a run")
+            for k in parts[p]:
+                if _home(k)!=p: raise InputError(f"setting {k} belongs under `{_home(k)}`, not `{p}`")
+        return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
+    except InputError as e: raise InputError(f"{where}: {e}") from None
 
 # %% ../nbs/00_config.ipynb #86f7deab
 presets = dict(

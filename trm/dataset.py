@@ -6,7 +6,7 @@
 __all__ = ['split_of', 'encode_pairs', 'to_example', 'Encoder', 'MathDataset', 'collate', 'length_batches',
            'StreamingMathDataset', 'TextTask', 'extract_answer', 'same_answer']
 
-# %% ../nbs/03_dataset.ipynb #0619661e
+# %% ../nbs/03_dataset.ipynb #840ec031
 from hashlib import blake2b
 from itertools import count, islice
 
@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from .config import Config, InputError
-from .inspection import drop_empty, open_pairs
+from .pairs import drop_empty, open_pairs
 from .tokenizer import eos_id, format_prompt, pad_id
 
 # %% ../nbs/03_dataset.ipynb #bd3ccfa9

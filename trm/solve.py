@@ -124,7 +124,7 @@ def show_steps(
     ax.set(yticks=range(t), yticklabels=[f'step {i+1}' for i in range(t)], xticks=[])
     return ax
 
-# %% ../nbs/10_solve.ipynb #a4324e0e
+# %% ../nbs/10_solve.ipynb #890f4af0
 def show_groups(
     df:pd.DataFrame, # as `evaluate` gives it
     ax=None,         # where to draw; None: a new figure
@@ -139,13 +139,17 @@ def show_groups(
            xlabel='recursion steps', title='exact answers, %')
     return ax
 
+def _repaired(preds, gold):
+    "Tokens that the first step has wrong and the last one right, if the last one has all right"
+    return (preds[0]!=gold).sum().item() if (preds[-1]==gold).all() else 0
+
 def save_figures(
     run,             # a run folder
     model:TRM,       # its model
     task,            # with `pieces`
     df:pd.DataFrame, # as `evaluate` gives it
     split:str='test',# split of the examples
-    n:int=4,         # so many examples
+    n:int=4,         # examples: of 100, those with the most tokens that later steps repair
 ): # list of paths
     "Write figures of a run into its folder"
     folder = Path(run)/'figures'; folder.mkdir(parents=True, exist_ok=True)
@@ -153,10 +157,10 @@ def save_figures(
     show_groups(df)
     plt.savefig(folder/'by_family.png', dpi=100, bbox_inches='tight'); plt.close()
     if (Path(run)/'metrics.csv').exists():
-        show_curves(run)
+        show_curves(run).set_yscale('log')
         plt.savefig(folder/'curves.png', dpi=100, bbox_inches='tight'); plt.close()
-    ds = [{k: v[:1] for k,v in b.items()} for b in task.eval_batches(split, 1, n)]
-    _,axs = plt.subplots(n, figsize=(11,.6*n*model.cfg.n_recurrence/2), squeeze=False)
-    for ax,b in zip(axs[:,0], ds): show_steps(*step_preds(model, b), task.pieces, ax)
-    plt.savefig(folder/'steps.png', dpi=100, bbox_inches='tight'); plt.close()
+    strips = sorted((step_preds(model, b) for b in task.eval_batches(split, 1, 100)), key=lambda s: -_repaired(*s))[:n]
+    _,axs = plt.subplots(n, figsize=(11,.3*n*(model.cfg.n_recurrence+.6)), squeeze=False)
+    for ax,s in zip(axs[:,0], strips): show_steps(*s, task.pieces, ax)
+    plt.tight_layout(); plt.savefig(folder/'steps.png', dpi=100, bbox_inches='tight'); plt.close()
     return sorted(folder.glob('*.png'))

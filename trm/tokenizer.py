@@ -6,14 +6,14 @@
 __all__ = ['specials', 'pad_id', 'bos_id', 'eos_id', 'unk_id', 'format_prompt', 'format_pair', 'pre_tokenizer', 'train_tokenizer',
            'save_tokenizer', 'load_tokenizer', 'show_tokens']
 
-# %% ../nbs/02_tokenizer.ipynb #5cc89150
+# %% ../nbs/02_tokenizer.ipynb #beba8ecb
 import os
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .config import InputError
-from .inspection import drop_empty, open_pairs
+from .pairs import drop_empty, open_pairs
 
 # %% ../nbs/02_tokenizer.ipynb #0f84e23f
 specials = ['<PAD>','<BOS>','<EOS>','<UNK>']  # the first four tokens of every vocabulary: 0, 1, 2, 3
