@@ -179,11 +179,11 @@ def config_from_dict(
         return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
     except InputError as e: raise InputError(f"{where}: {e}") from None
 
-# %% ../nbs/00_config.ipynb #86f7deab
+# %% ../nbs/00_config.ipynb #06c38061
 presets = dict(
     demo = Config(
         ModelConfig(d_model=64, n_heads=4, n_recurrence=3, norm='pre', mask='prefix', inject=True),
-        TrainConfig(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32, steps=4500,
+        TrainConfig(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32, steps=4000,
                     optimizer='muon', learning_rate=3e-3, ema=.98, eval_every=500, save_every=500, log_every=50), 'demo'),
     plan = Config(preset='plan'),
     gsm8k = Config(

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from .config import InputError
 
-# %% ../nbs/00a_problems.ipynb #ae8472f2
+# %% ../nbs/00a_problems.ipynb #b5a49a7c
 def compare(
     r:random.Random, # source of randomness
 ): # problem, working, answer
-    "The larger or the smaller of two numbers"
-    a,b = r.sample(range(r.choice([100,1000])), 2)
+    "The larger or the smaller of two numbers below 100"
+    a,b = r.sample(range(100), 2)
     word,ans,sign = ('larger',max(a,b),'>') if r.random()<.5 else ('smaller',min(a,b),'<')
     return f"Which is {word}, {a} or {b}?", f"{ans}{sign}{a+b-ans}", ans
 
@@ -81,15 +81,15 @@ def equation(
     back = f"{a}{v}={a*x+b}{-b:+}={a*x}\n{v}={a*x}/{a}={x}"
     return (f"Solve {a}{v}{b:+}={a*x+b}." if r.random()<.5 else f"Solve {a*x+b}={a}{v}{b:+}."), back, x
 
-# %% ../nbs/00a_problems.ipynb #15bea8eb
+# %% ../nbs/00a_problems.ipynb #c330f810
 def chain(
     r:random.Random, # source of randomness
 ): # problem, working, answer
-    "Two to five sums and differences in a row, all results from 0 to 20"
-    v = r.randint(1,20); total,ops,lines = v,[],[]
+    "Two to five sums and differences in a row, all results from 0 to 9"
+    v = r.randint(1,9); total,ops,lines = v,[],[]
     for _ in range(r.randint(2,5)):
-        k = r.randint(1,9)
-        ops.append(-k if total+k>20 or (total>=k and r.random()<.5) else k); total += ops[-1]
+        new = r.choice([i for i in range(10) if i!=total])
+        ops.append(new-total); total = new
     text = f"Compute {v}{''.join(f'{k:+}' for k in ops)}."
     while ops: v += ops.pop(0); lines.append(f"{v}{''.join(f'{k:+}' for k in ops)}")
     return text, '\n'.join(lines), v
