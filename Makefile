@@ -1,11 +1,11 @@
 # `make demo` trains and scores the bundled data, `make test` runs all that CI runs, `make lab` opens the book.
-# Each sets up its own .venv first. PYTHON and TORCH can be set: make demo TORCH=torch
+# Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 BIN    := .venv/bin
 DEMO   ?= runs/demo
 
-.PHONY: demo test lab export readme clean
+.PHONY: demo test lab export readme results clean
 
 $(BIN)/.ready: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,7 +15,7 @@ $(BIN)/.ready: settings.ini setup.py pyproject.toml
 	touch $@
 
 demo: $(BIN)/.ready
-	$(BIN)/trm_train demo --out $(DEMO) --fresh
+	$(BIN)/trm_train demo --out $(DEMO) --resume
 	$(BIN)/trm_eval $(DEMO) --json $(DEMO)/eval.json
 
 test: $(BIN)/.ready
@@ -31,6 +31,11 @@ export: $(BIN)/.ready
 
 readme: $(BIN)/.ready
 	$(BIN)/python tests/readme.py --write
+
+# the measurements in results/, an hour and more
+results: $(BIN)/.ready
+	$(BIN)/python tests/bench_demo.py
+	$(BIN)/python tests/bench_data.py
 
 clean:
 	rm -rf .venv build *.egg-info _docs _proc

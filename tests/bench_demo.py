@@ -26,7 +26,7 @@ arms = dict(recursive='', dense='n_recurrence=1 steps=11850', deep='n_recurrence
 
 
 def seconds_per_step(sets, folder, n=60):
-    "Median seconds of an optimiser step, over `n` batches of the demo"
+    "Mean seconds of an optimiser step, over `n` batches of the demo"
     cfg = apply_sets(demo.change(data=str(bundled())), sets)
     t = Trainer(cfg, TextTask(cfg, train_tokenizer(cfg.train.data, cfg.train.max_vocab)), folder)
     times = []

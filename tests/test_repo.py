@@ -82,9 +82,10 @@ def test_readme_in_sync():
 
 def test_clean_install(tmp_path):
     "A non-editable install in an environment of its own imports every module and runs a command"
+    (tmp_path / 'src').mkdir()
     for name in ('trm', 'settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
         src = root / name
-        (shutil.copytree if src.is_dir() else shutil.copy)(src, tmp_path / 'src' / name) if (tmp_path / 'src').mkdir(exist_ok=True) is None else None
+        (shutil.copytree if src.is_dir() else shutil.copy)(src, tmp_path / 'src' / name)
     venv.create(tmp_path / 'env', with_pip=True)
     py = tmp_path / 'env/bin/python'
     run(py, '-m', 'pip', 'install', '-q', os.environ.get('TORCH', 'torch==2.13.0'))

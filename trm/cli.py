@@ -26,10 +26,14 @@ from .solve import answer, by_group, evaluate, save_figures, summarize
 from .tokenizer import format_pair, load_tokenizer, save_tokenizer, train_tokenizer
 from .trainer import Trainer, pick_device
 
-# %% ../nbs/11_cli.ipynb #46730684
+# %% ../nbs/11_cli.ipynb #5cd62fc9
 def _fail(name, msg):
     print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
     sys.exit(2)
+
+def _positive(**kw):
+    for k,v in kw.items():
+        if v is not None and v<1: raise InputError(f"{k}={v}: should be at least 1")
 
 def command(
     f, # a function with annotated arguments
@@ -42,6 +46,9 @@ def command(
         args = {k: v for k,v in vars(parser.parse_args(argv)).items() if k not in ('pdb','xtra')}
         try: f(**args)
         except (InputError, SafetensorError) as e: _fail(f.__name__, e)
+        except KeyboardInterrupt:
+            print(f"{f.__name__}: stopped", file=sys.stderr)
+            sys.exit(130)
         except OSError as e: _fail(f.__name__, f"{e.filename or ''}: {e.strerror or e}; should be readable and writable, with space left")
     return run
 
@@ -110,27 +117,32 @@ def open_run(
         raise InputError(f"{run}: tokenizer.json has {tok.get_vocab_size()} tokens; should have the model's {model.cfg.vocab_size}")
     return model,TextTask(cfg.change(data=str(data or cfg.train.data)), tok)
 
-# %% ../nbs/11_cli.ipynb #f6cc72e9
+# %% ../nbs/11_cli.ipynb #65d68002
 @command
 def trm_eval(
     run:str,         # a run folder, or owner/name on the hub
     data:str='',     # other data than the run's; then all of its rows count
-    split:str='',    # valid, test or all; empty: test, or all for other data
+    split:str='',    # valid, test or all; empty: test, or all for data that was not trained on
     steps:int=None,  # recursion steps; empty: each number up to the trained one
     limit:int=None,  # so many problems
     json:str=None,   # write the scores to this file
 ):
     "Score a trained model on held-out problems"
-    model,task = open_run(run, data)
-    split,t0 = split or ('all' if data else 'test'),time.perf_counter()
+    _positive(steps=steps, limit=limit)
+    model,task = open_run(run)
+    other = data and Path(data).resolve()!=Path(task.cfg.train.data).resolve()
+    if other: model,task = open_run(run, data)
+    split,t0 = split or ('all' if other else 'test'),time.perf_counter()
     if split not in ('valid','test','all'): raise InputError(f"split={split}: should be valid, test or all")
     df = evaluate(model, task, split, steps and [steps], limit)
-    s = summarize(df, [] if data else task.trained) | dict(split=split, left_out=task.dataset(split).skipped['long'], seconds=round(time.perf_counter()-t0, 1))
+    trained,long = [] if other else task.trained,task.dataset(split).long
+    s = summarize(df, trained) | dict(split=split, left_out=sum(long[f] for f in trained or long), seconds=round(time.perf_counter()-t0, 1))
     print(by_group(df).round(3).to_string())
-    print(f"exact {s['exact']:.4f} on {s['n']} problems of the {split} split ({', '.join(s['trained_on'])}), {s['steps']} steps; figures: {', '.join(map(str, save_figures(run, model, task, df, split)))}")
-    if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(), indent=1)))
+    print(f"exact {s['exact']:.4f} on {s['n']} problems of the {split} split ({', '.join(s['trained_on'])}), {s['steps']} steps; {s['left_out']} too long, left out")
+    if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
+    print('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #409aafc8
+# %% ../nbs/11_cli.ipynb #6612d91a
 @command
 def trm_solve(
     run:str,        # a run folder, or owner/name on the hub
@@ -138,6 +150,7 @@ def trm_solve(
     steps:int=None, # recursion steps; empty: each number up to the trained one
 ):
     "Answer a problem"
+    _positive(steps=steps)
     model,task = open_run(run)
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):

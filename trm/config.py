@@ -71,7 +71,7 @@ class ModelConfig:
         if self.mixer=='mlp' and self.mask!='full': raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
         if self.states==2 and not self.n_latent: raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
 
-# %% ../nbs/00_config.ipynb #908e37f2
+# %% ../nbs/00_config.ipynb #58acb552
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -100,7 +100,7 @@ class TrainConfig:
     eval_rows:int = opt(512, lo=1)             # rows of the validation split to look at
     save_every:int = opt(200, lo=1)            # steps between checkpoints
     log_every:int = opt(20, lo=1)              # steps between rows of metrics.csv
-    seed:int = opt(0, lo=0)                    # of weights, data order and everything drawn
+    seed:int = opt(0, lo=0, hi=2**31-1)                    # of weights, data order and everything drawn
     device:str = opt('auto', 'auto', 'cpu', 'cuda', 'mps')  # auto: CUDA, else MPS, else CPU
     precision:str = opt('auto', 'auto', 'float32', 'bfloat16')  # auto: bfloat16 on CUDA, float32 elsewhere
     wandb:bool = opt(False)                    # log to Weights & Biases too? (extra `wandb`)

@@ -22,7 +22,7 @@ from .block import Block, linear, make_mask, rotary_table, trunc_normal
 from .config import Config, InputError, ModelConfig, config_from_dict, config_to_dict
 from .recursion import think
 
-# %% ../nbs/07_model.ipynb #cd2cd66e
+# %% ../nbs/07_model.ipynb #65d7f0c1
 class TRM(nn.Module):
     "A tiny recursive model: tokens in, logits out at every step"
     def __init__(self,
@@ -46,9 +46,9 @@ class TRM(nn.Module):
         steps=None,  # how many steps; None: `n_recurrence`
     ): # (t,b,l,v): logits of every step
         "All steps on one batch"
-        state,logits = None,[]
+        state,logits,ready = None,[],prepare(self, batch)
         for _ in range(steps or self.cfg.n_recurrence):
-            out = self.step(batch, state)
+            out = self._step(*ready, state)
             state = out['state']; logits.append(out['logits'])
         return torch.stack(logits)
 
@@ -70,15 +70,18 @@ def prepare(
     mask = make_mask(c.mask, batch['attention_mask'], batch.get('prefix_len'))
     return x,state,lambda h: model.block(h, mask, rope)
 
-# %% ../nbs/07_model.ipynb #b67792e0
+# %% ../nbs/07_model.ipynb #864d82a0
 @patch
 def step(self:TRM,
     batch:dict,   # as for `TRM.forward`
     state=None,   # (y, z) from the step before; None: the start
 ): # dict: `state` (y,z), `logits` (b,l,v), `halt_logits` (b,) or None
     "One supervised step, with or without gradient as the caller has it"
+    return self._step(*prepare(self, batch), state)
+
+@patch
+def _step(self:TRM, x, start, net, state):
     c = self.cfg
-    x,start,net = prepare(self, batch)
     y,z = start if state is None else state
     if c.detach and state is not None: y,z = y.detach(),None if z is None else z.detach()
     def f(x, y, z): return think(net, x, y, z, T=c.n_cycles, n=c.n_latent, full_bptt=c.full_bptt)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['generate', 'answer', 'evaluate', 'by_group', 'summarize', 'step_preds', 'show_steps', 'show_groups', 'save_figures']
 
-# %% ../nbs/10_solve.ipynb #7d88d626
+# %% ../nbs/10_solve.ipynb #05621c61
 import warnings
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 
+from .config import InputError
 from .model import TRM
 from .trainer import show_curves
 
@@ -83,13 +84,14 @@ def by_group(
     t = t.assign(n=df[df.step==df.step.min()].groupby('group').size())
     return pd.concat([t.sort_values(t.columns[-2], ascending=False), df.groupby('step')[score].mean().to_frame('all').T.assign(n=int(t.n.sum()))])
 
-# %% ../nbs/10_solve.ipynb #5e3b8b09
+# %% ../nbs/10_solve.ipynb #aa6fd680
 def summarize(
     df:pd.DataFrame, # as `evaluate` gives it
     trained=(),      # groups that were trained on; empty: all
 ): # dict of plain values, `exact` first
     "The scores at the largest number of steps, and tables by group and by step"
     own = df[df.group.isin(trained)] if len(trained) else df
+    if not len(own): raise InputError(f"no problem of {', '.join(trained)} among these; should be more rows")
     last = own[own.step==own.step.max()]
     scores = [c for c in df.columns if c not in ('row','group','step')]
     tables = dict(by_step={int(k): v for k,v in own.groupby('step').exact.mean().round(5).items()},
@@ -97,7 +99,7 @@ def summarize(
     counts = dict(n=len(last), steps=int(last.step.max()), trained_on=sorted(own.group.unique()))
     return {c: round(float(last[c].mean()), 5) for c in scores} | counts | tables
 
-# %% ../nbs/10_solve.ipynb #445e71a8
+# %% ../nbs/10_solve.ipynb #b011a6d0
 @torch.no_grad()
 def step_preds(
     model:TRM,    # the model
@@ -105,8 +107,9 @@ def step_preds(
     steps=None,   # recursion steps; None: as trained
 ): # (t,m) predictions at the labelled positions, (m,) their labels
     "What each step predicts for the tokens of the true response"
+    batch = {k: v.to(next(model.parameters()).device) for k,v in batch.items()}
     keep = batch['labels'][0]!=-100
-    return model(batch, steps)[:,0].argmax(-1)[:,keep],batch['labels'][0][keep]
+    return model(batch, steps)[:,0].argmax(-1)[:,keep].cpu(),batch['labels'][0][keep].cpu()
 
 def show_steps(
     preds:torch.Tensor,  # (t,m) as `step_preds` gives them
@@ -124,7 +127,7 @@ def show_steps(
     ax.set(yticks=range(t), yticklabels=[f'step {i+1}' for i in range(t)], xticks=[])
     return ax
 
-# %% ../nbs/10_solve.ipynb #890f4af0
+# %% ../nbs/10_solve.ipynb #4b4b8b9f
 def show_groups(
     df:pd.DataFrame, # as `evaluate` gives it
     ax=None,         # where to draw; None: a new figure
@@ -152,7 +155,7 @@ def save_figures(
     n:int=4,         # examples: of 100, those with the most tokens that later steps repair
 ): # list of paths
     "Write figures of a run into its folder"
-    folder = Path(run)/'figures'; folder.mkdir(parents=True, exist_ok=True)
+    folder = (Path(run) if Path(run).is_dir() else Path())/'figures'; folder.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings('ignore', 'Glyph')  # letters that the font lacks are drawn as boxes
     show_groups(df)
     plt.savefig(folder/'by_family.png', dpi=100, bbox_inches='tight'); plt.close()

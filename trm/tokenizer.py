@@ -58,7 +58,7 @@ def _texts(data_path, rows):
         yield texts[:rows]
         if (rows := rows-len(texts))<=0: return
 
-# %% ../nbs/02_tokenizer.ipynb #c9bcb34e
+# %% ../nbs/02_tokenizer.ipynb #17bfbce8
 def train_tokenizer(
     data_path,                 # parquet file, folder, pattern or hf:// address
     vocab_size:int=512,        # largest vocabulary, special tokens included
@@ -68,8 +68,8 @@ def train_tokenizer(
     max_rows:int=1_000_000,    # rows to learn from, from the start of the data
 ): # a `tokenizers.Tokenizer`
     "Train a tokenizer on a problem–solution data set"
-    if model!='wordlevel' and vocab_size<len(specials)+256:
-        raise InputError(f"vocab_size={vocab_size}: should be at least {len(specials)+256}, for all bytes and the special tokens")
+    least = len(specials) + (1 if model=='wordlevel' else 256)
+    if vocab_size<least: raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for the special tokens and " + ("a word" if model=='wordlevel' else "all bytes"))
     learner,trainer = _learner(model, vocab_size)
     tok = Tokenizer(learner)
     tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()

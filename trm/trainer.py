@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['pick_device', 'join_ranks', 'autocast', 'Trainer', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #56d79f4e
+# %% ../nbs/09_trainer.ipynb #949cd02d
 import json
 import math
 import os
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from .model import TRM, read_json
 from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 
-# %% ../nbs/09_trainer.ipynb #edc98a8e
+# %% ../nbs/09_trainer.ipynb #dd47146c
 def pick_device(
     name:str='auto', # auto, cpu, cuda or mps
 ): # `torch.device`
@@ -37,7 +38,11 @@ def pick_device(
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     if name=='auto': name = next(k for k,v in has.items() if v)
     if not has[name]: raise InputError(f"device={name}: not on this machine; should be {' or '.join(k for k,v in has.items() if v)}, or auto")
-    return torch.device(name, int(os.environ.get('LOCAL_RANK', 0))) if name=='cuda' else torch.device(name)
+    if name!='cuda': return torch.device(name)
+    i,n = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
+    if i>=n: raise InputError(f"device=cuda: process {i+1} on this machine has no GPU; should be at most {n} processes")
+    torch.cuda.set_device(i)
+    return torch.device('cuda', i)
 
 def join_ranks(
     device:torch.device, # where this process runs
@@ -55,7 +60,7 @@ def autocast(
     if precision=='float32' or (precision=='auto' and device.type!='cuda'): return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
-# %% ../nbs/09_trainer.ipynb #1286076e
+# %% ../nbs/09_trainer.ipynb #98cd78e9
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -69,6 +74,8 @@ class Trainer:
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
         self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence)
         self.device = pick_device(c.device)
+        if c.wandb and not find_spec('wandb'): raise InputError("wandb=true: the package is missing; should be installed by pip install trm[wandb]")
+        if cfg.model.halt: raise InputError("halt=true: unrolled supervision does not train the halting head; should be false")
         self.rank,self.world = join_ranks(self.device)
         if c.batch_size%self.world: raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
         self.open_folder(resume, info)
@@ -113,7 +120,7 @@ def load(self:Trainer, state):
     for o,s in zip(self.scheds, state['scheds']): o.load_state_dict(s)
     self.step,self.seconds,self.best = state['step'],state['seconds'],state['best']
 
-# %% ../nbs/09_trainer.ipynb #2cbe23e7
+# %% ../nbs/09_trainer.ipynb #9176996a
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -133,19 +140,19 @@ def train_step(self:Trainer,
     out['loss'].backward()
     norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip or math.inf)
     if not math.isfinite(norm): raise InputError(f"step {self.step+1}: loss {float(out['loss']):g}, gradient norm {float(norm):g}; "
-        f"should be finite: try a lower learning rate; {self.run} holds the last good checkpoint")
+        f"should be finite: try a lower learning rate; what was saved before is whole, in {self.run}")
     for o in self.opts+self.scheds: o.step()
     for o in self.opts: o.zero_grad()
     if self.ema: self.ema.update_parameters(self.model)
     self.step += 1
     return out['step_losses'],norm
 
-# %% ../nbs/09_trainer.ipynb #cddd86a9
+# %% ../nbs/09_trainer.ipynb #ca2a9eea
 @patch
 @torch.no_grad()
 def validate(self:Trainer):
     "Loss, exact and token accuracy over the validation rows, after each step: dict of (t,) tensors"
-    model,c = (self.ema.module if self.ema else self.model).eval(),self.cfg.train
+    model,c = self.ema.module if self.ema else self.model,self.cfg.train
     sums = torch.zeros(5, self.cfg.model.n_recurrence, device=self.device)
     for batch in self.task.eval_batches('valid', 2*c.batch_size, c.eval_rows, self.rank, self.world):
         batch = {k: v.to(self.device) for k,v in batch.items()}
@@ -182,7 +189,7 @@ def look(self:Trainer):
     steps = ' '.join(f'{x:.3f}' for x in v['exact'])
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}{'  best' if best else ''}", flush=True)
 
-# %% ../nbs/09_trainer.ipynb #50486ee1
+# %% ../nbs/09_trainer.ipynb #79a43b23
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -190,10 +197,9 @@ def open_logs(self:Trainer):
     t = self.cfg.model.n_recurrence
     names = ['seconds','loss',*(f'loss_step{i+1}' for i in range(t)),'grad_norm','lr','tokens_per_s','valid_loss']
     names += ['valid_exact','valid_token'] + [f'valid_{k}_step{i+1}' for k in ('loss','exact') for i in range(t)]
-    self.metrics,self.board,self.wandb = Metrics(self.run/'metrics.csv', names, self.step),SummaryWriter(self.run, purge_step=self.step),None
+    self.metrics,self.board,self.wandb = Metrics(self.run/'metrics.csv', names, self.step),SummaryWriter(self.run, purge_step=self.step+1),None
     if self.cfg.train.wandb:
-        try: import wandb
-        except ImportError: raise InputError("wandb=true: the package is missing; should be installed by pip install trm[wandb]") from None
+        import wandb
         self.wandb = wandb.init(project='trm', dir=self.run, config=config_to_dict(self.cfg))
 
 @patch
