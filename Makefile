@@ -19,7 +19,7 @@ demo: $(BIN)/.ready
 	$(BIN)/trm_eval $(DEMO) --json $(DEMO)/eval.json
 
 test: $(BIN)/.ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --n_workers 1
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.5
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
 lab: $(BIN)/.ready

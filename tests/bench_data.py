@@ -56,7 +56,8 @@ def stage(name, path):
 def main(rows='1000000'):
     with tempfile.TemporaryDirectory() as d:
         path = f'{d}/data.parquet'
-        make(path, int(rows))
+        # not in this process: a child would inherit its peak memory
+        subprocess.run([sys.executable, __file__, 'make', path, rows], check=True)
         out = [json.loads(subprocess.run([sys.executable, __file__, name, path], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
                for name in ('read', 'tokenize', 'batch', 'stream')]
     for o in out: print(o)
@@ -64,5 +65,6 @@ def main(rows='1000000'):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) == 3: stage(*sys.argv[1:])
+    if sys.argv[1:2] == ['make']: make(sys.argv[2], int(sys.argv[3]))
+    elif len(sys.argv) == 3: stage(*sys.argv[1:])
     else: main(*sys.argv[1:])

@@ -57,14 +57,15 @@ def rotate(
     a,b = q.chunk(2, -1)
     return q*cos + torch.cat([-b,a], -1)*sin
 
-# %% ../nbs/05_block.ipynb #a5478c11
+# %% ../nbs/05_block.ipynb #991c34fb
 def make_mask(
     kind:str,                          # 'causal', 'prefix' or 'full'
     attention_mask:torch.Tensor,       # (b,l), 1 at real positions, 0 at padding (padding stands at the end)
     prefix_len:torch.Tensor|None=None, # (b,), length of the problem; for 'prefix'
 ): # (b,1,l,l) of bool; row i says where position i may look
     "Who may look at whom"
-    if kind=='prefix' and prefix_len is None: raise InputError("prefix_len: missing in the batch; mask='prefix' needs it")
+    if kind=='prefix' and prefix_len is None:
+        raise InputError("prefix_len: missing in the batch; mask='prefix' needs it")
     b,l = attention_mask.shape
     pos = torch.arange(l, device=attention_mask.device)
     see = attention_mask.bool()[:,None].expand(b,l,l)

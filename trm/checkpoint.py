@@ -46,7 +46,7 @@ def join_state(
     if 'list' in plain: return [join_state(v, tensors) for _,v in plain['list']]
     return {k: join_state(v, tensors) for k,v in plain['dict']}
 
-# %% ../nbs/08b_checkpoint.ipynb #ed4625ac
+# %% ../nbs/08b_checkpoint.ipynb #552d0df8
 def _sync(path):
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
@@ -81,7 +81,8 @@ def load_state(
     folder, # as `save_state` wrote it
 ): # the state
     "Read a state back"
-    try: return join_state(json.loads((Path(folder)/'state.json').read_text()), load_file(Path(folder)/'state.safetensors'))
+    folder = Path(folder)
+    try: return join_state(json.loads((folder/'state.json').read_text()), load_file(folder/'state.safetensors'))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
         raise InputError(f"{folder}: not a whole checkpoint ({(str(e) or type(e).__name__).splitlines()[0]})") from None
 
@@ -145,7 +146,7 @@ def read_metrics(
         except (ValueError, TypeError): break
     return out
 
-# %% ../nbs/08b_checkpoint.ipynb #b8dc278d
+# %% ../nbs/08b_checkpoint.ipynb #fbc7ad81
 def _cpu():
     try: names = [l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')]
     except OSError: names = []
@@ -157,6 +158,7 @@ def provenance(
     "Commit, versions and hardware of this process"
     here = Path(globals().get('__file__', '.')).resolve().parent
     git = shutil.which('git')
-    commit = git and subprocess.run([git,'describe','--always','--dirty'], capture_output=True, text=True, cwd=here).stdout.strip()
+    cmd = [git, 'describe', '--always', '--dirty']
+    commit = git and subprocess.run(cmd, capture_output=True, text=True, cwd=here).stdout.strip()
     return dict(commit=commit or 'unknown', python=platform.python_version(), torch=torch.__version__,
                 device=torch.cuda.get_device_name(device) if device.type=='cuda' else _cpu())

@@ -79,7 +79,7 @@ def trm_tokenizer(
     n = sum(len(e.ids) for e in tok.encode_batch(text))
     print(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
 
-# %% ../nbs/11_cli.ipynb #7026a29b
+# %% ../nbs/11_cli.ipynb #bf6b6938
 @command
 def trm_train(
     preset:str,        # demo, plan, gsm8k
@@ -92,7 +92,8 @@ def trm_train(
     cfg = apply_sets(get_preset(preset), sets)
     cfg = cfg.change(data=data or cfg.train.data or str(bundled()))
     run,c = Path(out or f'runs/{preset}'),cfg.train
-    tok = load_tokenizer(run/'tokenizer.json') if (run/'tokenizer.json').exists() else train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
+    if (run/'tokenizer.json').exists(): tok = load_tokenizer(run/'tokenizer.json')
+    else: tok = train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
     task = TextTask(cfg, tok)
     rows = [task.dataset(s) for s in ('valid','train')[:1 if c.streaming else 2]][-1]
     trainer = Trainer(cfg, task, run, resume)
@@ -102,7 +103,7 @@ def trm_train(
     trainer.fit()
     if trainer.rank==0: print(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
-# %% ../nbs/11_cli.ipynb #95b7bed4
+# %% ../nbs/11_cli.ipynb #8f0a269e
 def open_run(
     run,          # a run folder, or owner/name on the hub
     data:str='',  # other data than the run's
@@ -114,10 +115,11 @@ def open_run(
     cfg = config_from_dict(read_json(path), path)
     tok = load_tokenizer(find_file(run, 'tokenizer.json'))
     if tok.get_vocab_size()!=model.cfg.vocab_size:
-        raise InputError(f"{run}: tokenizer.json has {tok.get_vocab_size()} tokens; should have the model's {model.cfg.vocab_size}")
+        raise InputError(f"{run}: tokenizer.json has {tok.get_vocab_size()} tokens"
+                         f"; should have the model's {model.cfg.vocab_size}")
     return model,TextTask(cfg.change(data=str(data or cfg.train.data)), tok)
 
-# %% ../nbs/11_cli.ipynb #65d68002
+# %% ../nbs/11_cli.ipynb #a19b2569
 @command
 def trm_eval(
     run:str,         # a run folder, or owner/name on the hub
@@ -133,12 +135,15 @@ def trm_eval(
     other = data and Path(data).resolve()!=Path(task.cfg.train.data).resolve()
     if other: model,task = open_run(run, data)
     split,t0 = split or ('all' if other else 'test'),time.perf_counter()
-    if split not in ('valid','test','all'): raise InputError(f"split={split}: should be valid, test or all")
+    if split not in ('valid','test','all'):
+        raise InputError(f"split={split}: should be valid, test or all")
     df = evaluate(model, task, split, steps and [steps], limit)
     trained,long = [] if other else task.trained,task.dataset(split).long
-    s = summarize(df, trained) | dict(split=split, left_out=sum(long[f] for f in trained or long), seconds=round(time.perf_counter()-t0, 1))
+    s = summarize(df, trained) | dict(split=split, left_out=sum(long[f] for f in trained or long),
+                                      seconds=round(time.perf_counter()-t0, 1))
     print(by_group(df).round(3).to_string())
-    print(f"exact {s['exact']:.4f} on {s['n']} problems of the {split} split ({', '.join(s['trained_on'])}), {s['steps']} steps; {s['left_out']} too long, left out")
+    print(f"exact {s['exact']:.4f} on {s['n']} problems of the {split} split ({', '.join(s['trained_on'])}), "
+          f"{s['steps']} steps; {s['left_out']} too long, left out")
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
     print('figures:', *save_figures(run, model, task, df, split))
 

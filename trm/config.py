@@ -24,7 +24,7 @@ def opt(
     "A dataclass field that `check_fields` can check"
     return field(default=default, metadata=dict(choices=choices, lo=lo, hi=hi))
 
-# %% ../nbs/00_config.ipynb #8187cd7c
+# %% ../nbs/00_config.ipynb #c2e1a52a
 def check_fields(
     cfg, # a dataclass instance whose fields were made by `opt`
 ):  # None; raises `InputError`
@@ -35,10 +35,12 @@ def check_fields(
         if not ok: raise InputError(f"{f.name}={v!r}: should be of type {f.type.__name__}")
         if m['choices'] and v not in m['choices']:
             raise InputError(f"{f.name}={v!r}: should be one of {', '.join(map(str, m['choices']))}")
-        if m['lo'] is not None and not v >= m['lo']: raise InputError(f"{f.name}={v}: should be at least {m['lo']}")
-        if m['hi'] is not None and not v <= m['hi']: raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
+        if m['lo'] is not None and not v >= m['lo']:
+            raise InputError(f"{f.name}={v}: should be at least {m['lo']}")
+        if m['hi'] is not None and not v <= m['hi']:
+            raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #3a526675
+# %% ../nbs/00_config.ipynb #647e0296
 @dataclass(frozen=True)
 class ModelConfig:
     "What the network is"
@@ -65,11 +67,15 @@ class ModelConfig:
 
     def __post_init__(self):
         check_fields(self)
-        if self.d_model%self.n_heads: raise InputError(f"d_model={self.d_model}: should be a multiple of n_heads={self.n_heads}")
+        if self.d_model%self.n_heads:
+            raise InputError(f"d_model={self.d_model}: should be a multiple of n_heads={self.n_heads}")
         if self.position=='rotary' and self.mixer=='attention' and self.d_model//self.n_heads%2:
-            raise InputError(f"n_heads={self.n_heads}: rotary positions want an even d_model/n_heads, not {self.d_model//self.n_heads}")
-        if self.mixer=='mlp' and self.mask!='full': raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
-        if self.states==2 and not self.n_latent: raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
+            raise InputError(f"n_heads={self.n_heads}: rotary positions want an even "
+                             f"d_model/n_heads, not {self.d_model//self.n_heads}")
+        if self.mixer=='mlp' and self.mask!='full':
+            raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
+        if self.states==2 and not self.n_latent:
+            raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
 
 # %% ../nbs/00_config.ipynb #58acb552
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class TrainConfig:
 
     def __post_init__(self): check_fields(self)
 
-# %% ../nbs/00_config.ipynb #db77abb0
+# %% ../nbs/00_config.ipynb #f89c5f6a
 def parse_value(
     s:str,     # text, as typed on a command line
     typ:type,  # bool, int, float or str
@@ -118,7 +124,8 @@ def parse_value(
         if typ is bool: return {'true':True, '1':True, 'false':False, '0':False}[s.lower()]
         return typ(s)
     except (KeyError, ValueError):
-        raise InputError(f"{name}={s}: should be of type {typ.__name__}" + (" (true or false)" if typ is bool else "")) from None
+        hint = " (true or false)" if typ is bool else ""
+        raise InputError(f"{name}={s}: should be of type {typ.__name__}{hint}") from None
 
 # %% ../nbs/00_config.ipynb #e8b64794
 @dataclass(frozen=True)
@@ -136,13 +143,14 @@ class Config:
         for k,v in kw.items(): parts[_home(k)][k] = v
         return replace(self, **{p: replace(getattr(self, p), **d) for p,d in parts.items()})
 
-# %% ../nbs/00_config.ipynb #da74f8cc
+# %% ../nbs/00_config.ipynb #134c6f42
 _types = {f.name: (part,f.type) for part,cls in dict(model=ModelConfig, train=TrainConfig).items() for f in fields(cls)}
 
 def _home(name):
     if name in _types: return _types[name][0]
     near = get_close_matches(name, _types, n=3, cutoff=.5)
-    raise InputError(f"{name}: no such setting" + (f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(_types)}"))
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_types)}"
+    raise InputError(f"{name}: no such setting; {hint}")
 
 # %% ../nbs/00_config.ipynb #baa04dc0
 def apply_sets(
@@ -158,7 +166,7 @@ def apply_sets(
         kw[k] = parse_value(v, _types[k][1], k)
     return cfg.change(**kw)
 
-# %% ../nbs/00_config.ipynb #c67c044d
+# %% ../nbs/00_config.ipynb #5dc38013
 def config_to_dict(
     cfg:Config, # the pair
 ):  # nested dict of plain values
@@ -173,18 +181,20 @@ def config_from_dict(
     parts = {'train': {}} | (d if isinstance(d, dict) else {})
     try:
         for p in ('model', 'train'):
-            if not isinstance(parts.get(p), dict): raise InputError(f"no `{p}` settings; should be the config.json of a run")
+            if not isinstance(parts.get(p), dict):
+                raise InputError(f"no `{p}` settings; should be the config.json of a run")
             for k in parts[p]:
                 if _home(k)!=p: raise InputError(f"setting {k} belongs under `{_home(k)}`, not `{p}`")
         return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
     except InputError as e: raise InputError(f"{where}: {e}") from None
 
-# %% ../nbs/00_config.ipynb #06c38061
+# %% ../nbs/00_config.ipynb #9663991e
 presets = dict(
     demo = Config(
         ModelConfig(d_model=64, n_heads=4, n_recurrence=3, norm='pre', mask='prefix', inject=True),
         TrainConfig(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32, steps=4000,
-                    optimizer='muon', learning_rate=3e-3, ema=.98, eval_every=500, save_every=500, log_every=50), 'demo'),
+                    optimizer='muon', learning_rate=3e-3, ema=.98,
+                    eval_every=500, save_every=500, log_every=50), 'demo'),
     plan = Config(preset='plan'),
     gsm8k = Config(
         ModelConfig(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),

@@ -6,7 +6,7 @@
 __all__ = ['split_of', 'encode_pairs', 'to_example', 'Encoder', 'MathDataset', 'collate', 'length_batches',
            'StreamingMathDataset', 'TextTask', 'extract_answer', 'same_answer']
 
-# %% ../nbs/03_dataset.ipynb #bdd6bacf
+# %% ../nbs/03_dataset.ipynb #706d7ed8
 import re
 from collections import Counter
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from itertools import count, islice
 import numpy as np
 import torch
 from fastcore.basics import patch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from .config import Config, InputError
@@ -30,7 +31,7 @@ def split_of(
     k = int.from_bytes(h, 'little')%100
     return 'train' if k<94 else 'valid' if k<97 else 'test'
 
-# %% ../nbs/03_dataset.ipynb #c8fc6a9c
+# %% ../nbs/03_dataset.ipynb #3e007bb0
 def encode_pairs(
     tok,            # a `tokenizers.Tokenizer`
     problems:list,  # texts
@@ -51,9 +52,10 @@ def to_example(
     ids = torch.as_tensor(np.asarray(ids), dtype=torch.long)
     labels = ids[1:].clone()
     if loss_on=='response': labels[:prefix_len-1] = -100
-    return dict(input_ids=ids[:-1], labels=labels, attention_mask=torch.ones_like(labels), prefix_len=torch.tensor(prefix_len))
+    return dict(input_ids=ids[:-1], labels=labels, attention_mask=torch.ones_like(labels),
+                prefix_len=torch.tensor(prefix_len))
 
-# %% ../nbs/03_dataset.ipynb #fe496c41
+# %% ../nbs/03_dataset.ipynb #7d51b0c2
 class Encoder:
     "Turns batches of text rows into token rows, leaving out and counting what does not fit"
     def __init__(self,
@@ -77,7 +79,8 @@ class Encoder:
         df = batch.to_pandas()
         if 'family' not in df: df['family'] = 'all'
         if self.families: df = self._keep('family', df, df.family.isin(self.families))
-        if self.split: df = self._keep('split', df, np.array([split_of(p)==self.split for p in df.problem], dtype=bool))
+        if self.split:
+            df = self._keep('split', df, np.array([split_of(p)==self.split for p in df.problem], dtype=bool))
         ids,n = encode_pairs(self.tok, list(df.problem), list(df.solution))
         df = df.assign(ids=ids, n=n)
         fits = np.array([len(i)<=self.max_seq_len+1 for i in ids], dtype=bool)
@@ -85,7 +88,7 @@ class Encoder:
         df = self._keep('long', df, fits)
         return list(df.ids), list(df.n), list(df.family.fillna('none'))
 
-# %% ../nbs/03_dataset.ipynb #bcd116db
+# %% ../nbs/03_dataset.ipynb #921baccc
 class MathDataset(Dataset):
     "Problem–solution rows as tensors, all in memory"
     def __init__(self,
@@ -105,10 +108,13 @@ class MathDataset(Dataset):
                           [names.setdefault(f, len(names)) for f in fam]))
             if limit and (got := got+len(ids))>=limit: break
         self.skipped,self.long,self.names = enc.skipped,enc.long,list(names)
-        self.tokens,lens,self.prefix,self.family = (np.concatenate([np.asarray(p[i], np.int32) for p in parts]) for i in range(4))
+        columns = (np.concatenate([np.asarray(p, np.int32) for p in col]) for col in zip(*parts))
+        self.tokens,lens,self.prefix,self.family = columns
         if limit: lens,self.prefix,self.family = lens[:limit],self.prefix[:limit],self.family[:limit]
         self.lens,self.ends = lens,np.cumsum(lens, dtype=np.int64)
-        if not len(lens): raise InputError(f"{data}: no usable row; left out: {self.skipped}; should have rows{' of '+' or '.join(families) if families else ''}, of at most {max_seq_len} tokens")
+        if not len(lens):
+            raise InputError(f"{data}: no usable row; left out: {self.skipped}"
+                             f"; should have rows{' of '+' or '.join(families) if families else ''}, of at most {max_seq_len} tokens")
 
     def __len__(self): return len(self.lens)
 
@@ -118,14 +124,14 @@ class MathDataset(Dataset):
         ids = self.tokens[self.ends[i]-self.lens[i]:self.ends[i]]
         return to_example(ids, int(self.prefix[i]), self.loss_on) | dict(row=torch.tensor(i))
 
-# %% ../nbs/03_dataset.ipynb #13d70ebf
+# %% ../nbs/03_dataset.ipynb #ee024800
 def collate(
     rows:list, # dicts as `MathDataset` gives them
 ): # one dict with a leading batch axis, padded at the end
     "Stack rows, padding the shorter ones"
     pads = dict(input_ids=pad_id, labels=-100, attention_mask=0)
-    return {k: torch.nn.utils.rnn.pad_sequence([r[k] for r in rows], batch_first=True, padding_value=pads[k]) if k in pads
-            else torch.stack([r[k] for r in rows]) for k in rows[0]}
+    def join(k, ts): return pad_sequence(ts, batch_first=True, padding_value=pads[k]) if k in pads else torch.stack(ts)
+    return {k: join(k, [r[k] for r in rows]) for k in rows[0]}
 
 def length_batches(
     lens:np.ndarray,      # length of each row
@@ -140,7 +146,7 @@ def length_batches(
     idx = np.concatenate([p[np.argsort(lens[p], kind='stable')] for p in pieces])
     return rng.permutation(idx.reshape(-1, batch_size))
 
-# %% ../nbs/03_dataset.ipynb #8fdcd7a8
+# %% ../nbs/03_dataset.ipynb #d6d3db4d
 class StreamingMathDataset(IterableDataset):
     "Endless batches of problem–solution rows, read as they are needed"
     def __init__(self,
@@ -163,7 +169,9 @@ class StreamingMathDataset(IterableDataset):
         self.loss_on,self.batch_size,self.seed,self.start = loss_on,batch_size,seed,start
         self.rank,self.world,self.buffer,self.epochs = rank,world,buffer,epochs
         n = len(self.pairs.groups)
-        if world*workers>n: raise InputError(f"{data}: {n} row groups; should be at least {world*workers}, for {world} devices with {workers} workers")
+        if world*workers>n:
+            raise InputError(f"{data}: {n} row groups"
+                             f"; should be at least {world*workers}, for {world} devices with {workers} workers")
 
     def __iter__(self):
         w = get_worker_info()
@@ -171,7 +179,7 @@ class StreamingMathDataset(IterableDataset):
         skip = (self.start-k+n-1)//n  # a loader takes batches from its workers in turn
         return islice(self._batches(self.rank*n+k, self.world*n), max(skip,0), None)
 
-# %% ../nbs/03_dataset.ipynb #1412cef1
+# %% ../nbs/03_dataset.ipynb #d8a221e8
 @patch
 def _rows(self:StreamingMathDataset, epoch, part, parts):
     "This part's rows in one epoch, a buffer at a time"
@@ -191,10 +199,12 @@ def _batches(self:StreamingMathDataset, part, parts):
             left,lens = rows[whole:],np.array([len(r['labels']) for r in rows[:whole]])
             rng = np.random.default_rng([self.seed,epoch,part,i])
             for b in length_batches(lens, size, rng) if whole else (): yield collate([rows[j] for j in b])
-        if not found: raise InputError(f"part {part} of {parts}: no usable row; left out: {self.enc.skipped}; should have fewer devices or workers, or smaller row groups")
+        if not found:
+            raise InputError(f"part {part} of {parts}: no usable row; left out: {self.enc.skipped}"
+                             f"; should have fewer devices or workers, or smaller row groups")
     if left: yield collate(left)
 
-# %% ../nbs/03_dataset.ipynb #51a62ca5
+# %% ../nbs/03_dataset.ipynb #31cc9cb5
 class TextTask:
     "Problem–solution text as the trainer and the solver see it"
     stop_id = eos_id  # the token that ends a response
@@ -203,8 +213,11 @@ class TextTask:
         tok,        # a `tokenizers.Tokenizer`
     ):
         c,self.cfg,self.tok = cfg.train,cfg,tok
-        if cfg.model.mask=='full': raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
-        if cfg.model.mask=='prefix' and c.loss_on=='all': raise InputError("loss_on=all: with mask=prefix the prompt sees itself; should be response, or mask=causal")
+        if cfg.model.mask=='full':
+            raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
+        if cfg.model.mask=='prefix' and c.loss_on=='all':
+            raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
+                             "; should be response, or mask=causal")
         self.vocab_size,self.seq_len,self._sets = tok.get_vocab_size(),c.max_seq_len,{}
         self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
 
@@ -308,7 +321,7 @@ def groups(self:TextTask,
     ds = self.dataset(split)
     return [ds.names[ds.family[i]] for i in batch['row'].tolist()]
 
-# %% ../nbs/03_dataset.ipynb #40c65720
+# %% ../nbs/03_dataset.ipynb #7dced1aa
 @patch
 def prompt(self:TextTask,
     problems:list, # texts
@@ -316,9 +329,10 @@ def prompt(self:TextTask,
     "Problems to be solved, as a batch"
     ids,n = encode_pairs(self.tok, problems, None)
     for p,k in zip(problems, n):
-        if k>=self.seq_len: raise InputError(f"problem of {k} tokens ({p[:30]!r}...): should be less than max_seq_len={self.seq_len}")
-    rows = [dict(input_ids=torch.tensor(i), attention_mask=torch.ones(k, dtype=torch.long), prefix_len=torch.tensor(k)) for i,k in zip(ids,n)]
-    return collate(rows)
+        if k>=self.seq_len:
+            raise InputError(f"problem of {k} tokens ({p[:30]!r}...): should be less than max_seq_len={self.seq_len}")
+    return collate([dict(input_ids=torch.tensor(i), attention_mask=torch.ones(k, dtype=torch.long), prefix_len=torch.tensor(k))
+                    for i,k in zip(ids,n)])
 
 def _visible(s): return ''.join('↵' if c=='\n' else c if c.isprintable() else '?' for c in s)
 

@@ -52,7 +52,7 @@ class TRM(nn.Module):
             state = out['state']; logits.append(out['logits'])
         return torch.stack(logits)
 
-# %% ../nbs/07_model.ipynb #c8af07fb
+# %% ../nbs/07_model.ipynb #fdfcea1c
 def prepare(
     model:TRM,  # the model
     batch:dict, # as for `TRM.forward`
@@ -60,7 +60,8 @@ def prepare(
     "Embed a batch: what is injected, where the states start, and the network to apply"
     c,ids = model.cfg,batch['input_ids']
     l = ids.shape[1]
-    if l>c.seq_len: raise InputError(f"input_ids: {l} positions; the model was built for at most {c.seq_len}")
+    if l>c.seq_len:
+        raise InputError(f"input_ids: {l} positions; the model was built for at most {c.seq_len}")
     e,p = model.embed(ids)*c.d_model**.5,0
     if c.position=='learned': e,p = e*.5**.5,model.pos[:l]*(c.d_model/2)**.5
     if c.states==2: x,state = e+p,tuple(s.to(e.dtype).expand_as(e) for s in (model.y_init, model.z_init))
@@ -88,7 +89,7 @@ def _step(self:TRM, x, start, net, state):
     y,z = checkpoint(f, x, y, z, use_reentrant=False) if c.checkpoint and torch.is_grad_enabled() else f(x, y, z)
     return dict(state=(y,z), logits=self.head(y), halt_logits=self.halt_head(y[:,0])[:,0] if c.halt else None)
 
-# %% ../nbs/07_model.ipynb #e2e1fa01
+# %% ../nbs/07_model.ipynb #3f0f79bf
 def find_file(
     run,      # a run folder, or the id of a repository on the hub
     name:str, # file inside it
@@ -96,12 +97,14 @@ def find_file(
     "A file of a run, local or on the hub"
     path = Path(run)/name
     if path.is_file(): return path
-    if Path(run).exists(): raise InputError(f"{path}: no such file; {run} should be the folder of a trained run")
+    if Path(run).exists():
+        raise InputError(f"{path}: no such file; {run} should be the folder of a trained run")
     try:
         if str(run).count('/')!=1 or str(run)[0] in './~': raise HFValidationError
         return Path(hf_hub_download(str(run), name))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
-        raise InputError(f"{run}: no such run; should be a run folder with {name}, or owner/name on the hub") from None
+        raise InputError(f"{run}: no such run"
+                         f"; should be a run folder with {name}, or owner/name on the hub") from None
 
 def read_json(
     path, # a json file
@@ -110,19 +113,23 @@ def read_json(
     try: return json.loads(Path(path).read_text(encoding='utf-8'))
     except (ValueError, RecursionError): raise InputError(f"{path}: not readable as json") from None
 
-# %% ../nbs/07_model.ipynb #866e7c4b
+# %% ../nbs/07_model.ipynb #876f71a4
 def load_weights(
     model:nn.Module, # whose parameters are to be filled
     path,            # a safetensors file
 ): # the model
     "Fill a model from a file, refusing what does not fit by name"
     try: sd = load_file(path)
-    except (SafetensorError, OSError) as e: raise InputError(f"{path}: not a readable safetensors file ({str(e).splitlines()[0]})") from None
+    except (SafetensorError, OSError) as e:
+        raise InputError(f"{path}: not a readable safetensors file ({str(e).splitlines()[0]})") from None
     own = model.state_dict()
     for what,keys in (('lacks', own.keys()-sd.keys()), ('has unknown', sd.keys()-own.keys())):
-        if keys: raise InputError(f"{path}: {what} {', '.join(sorted(keys)[:3])}; should hold the weights of this configuration")
+        if keys:
+            raise InputError(f"{path}: {what} {', '.join(sorted(keys)[:3])}"
+                             f"; should hold the weights of this configuration")
     for k,v in own.items():
-        if v.shape!=sd[k].shape: raise InputError(f"{path}: {k} is {tuple(sd[k].shape)}; should be {tuple(v.shape)}")
+        if v.shape!=sd[k].shape:
+            raise InputError(f"{path}: {k} is {tuple(sd[k].shape)}; should be {tuple(v.shape)}")
     model.load_state_dict(sd)
     return model
 

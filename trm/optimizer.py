@@ -29,7 +29,7 @@ def orthogonalize(
         x = 3.4445*x + (-4.775*a + 2.0315*a@a)@x
     return (x.mT if tall else x).to(g.dtype)
 
-# %% ../nbs/08a_optimizer.ipynb #184e54f6
+# %% ../nbs/08a_optimizer.ipynb #a14f3527
 class Muon(torch.optim.Optimizer):
     "Momentum, orthogonalised; for matrices only"
     def __init__(self,
@@ -52,8 +52,8 @@ class Muon(torch.optim.Optimizer):
         "One step for matrices of one shape"
         m = group['momentum']
         for p in ps:
-            buf = self.state[p].setdefault('momentum', torch.zeros_like(p))
-            buf.lerp_(p.grad, 1-m)
+            if 'momentum' not in self.state[p]: self.state[p]['momentum'] = torch.zeros_like(p)
+            self.state[p]['momentum'].lerp_(p.grad, 1-m)
         look = torch.stack([torch.lerp(p.grad, self.state[p]['momentum'], m) for p in ps])
         scale = max(1, ps[0].shape[0]/ps[0].shape[1])**.5
         for p,d in zip(ps, orthogonalize(look)):

@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['generate', 'answer', 'evaluate', 'by_group', 'summarize', 'step_preds', 'show_steps', 'show_groups', 'save_figures']
 
-# %% ../nbs/10_solve.ipynb #05621c61
+# %% ../nbs/10_solve.ipynb #36df46fb
 import warnings
 from pathlib import Path
 
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.colors import ListedColormap
 
 from .config import InputError
 from .model import TRM
 from .trainer import show_curves
 
-# %% ../nbs/10_solve.ipynb #06ecd450
+# %% ../nbs/10_solve.ipynb #e1a3218e
 @torch.no_grad()
 def generate(
     model:TRM,          # the model
@@ -35,9 +36,11 @@ def generate(
     n,live = start.clone(),torch.arange(len(start), device=start.device)
     while len(live):
         m = n[live]
-        part = dict(input_ids=ids[live,:m.max()], attention_mask=torch.arange(m.max(), device=m.device)<m[:,None], prefix_len=start[live])
+        known = torch.arange(m.max(), device=m.device) < m[:,None]
+        part = dict(input_ids=ids[live,:m.max()], attention_mask=known, prefix_len=start[live])
         logits = model(part, steps)[-1][torch.arange(len(m)),m-1]
-        new = logits.argmax(-1) if not temperature else torch.multinomial((logits/temperature).softmax(-1), 1, generator=generator)[:,0]
+        if not temperature: new = logits.argmax(-1)
+        else: new = torch.multinomial((logits/temperature).softmax(-1), 1, generator=generator)[:,0]
         ids[live,m],n[live] = new,m+1
         live = live[(new!=stop_id) & (m<most)]
     pos = torch.arange(most+1, device=n.device)
@@ -45,7 +48,7 @@ def generate(
     resp = ids.masked_fill(~where, -100)
     return torch.stack([r.roll(-int(s)) for r,s in zip(resp, start)])[:,:int((n-start).max())]
 
-# %% ../nbs/10_solve.ipynb #46901887
+# %% ../nbs/10_solve.ipynb #5f442eac
 def answer(
     model:TRM,  # the model
     task,       # whose `stop_id` says how answers are given
@@ -71,10 +74,11 @@ def evaluate(
         batch = {k: v.to(device) for k,v in batch.items()}
         for t in steps or range(1, model.cfg.n_recurrence+1):
             s = task.score(answer(model, task, batch, t), batch)
-            tables.append(pd.DataFrame(dict(row=batch['row'].tolist(), group=task.groups(batch, split), step=t) | {k: v.tolist() for k,v in s.items()}))
+            where = dict(row=batch['row'].tolist(), group=task.groups(batch, split), step=t)
+            tables.append(pd.DataFrame(where | {k: v.tolist() for k,v in s.items()}))
     return pd.concat(tables, ignore_index=True)
 
-# %% ../nbs/10_solve.ipynb #757b8bbc
+# %% ../nbs/10_solve.ipynb #ad4cb8a8
 def by_group(
     df:pd.DataFrame,      # as `evaluate` gives it
     score:str='exact',    # which score
@@ -82,24 +86,26 @@ def by_group(
     "A score by group and number of steps"
     t = df.pivot_table(score, 'group', 'step')
     t = t.assign(n=df[df.step==df.step.min()].groupby('group').size())
-    return pd.concat([t.sort_values(t.columns[-2], ascending=False), df.groupby('step')[score].mean().to_frame('all').T.assign(n=int(t.n.sum()))])
+    total = df.groupby('step')[score].mean().to_frame('all').T.assign(n=int(t.n.sum()))
+    return pd.concat([t.sort_values(t.columns[-2], ascending=False), total])
 
-# %% ../nbs/10_solve.ipynb #aa6fd680
+# %% ../nbs/10_solve.ipynb #6a57f986
 def summarize(
     df:pd.DataFrame, # as `evaluate` gives it
     trained=(),      # groups that were trained on; empty: all
 ): # dict of plain values, `exact` first
     "The scores at the largest number of steps, and tables by group and by step"
     own = df[df.group.isin(trained)] if len(trained) else df
-    if not len(own): raise InputError(f"no problem of {', '.join(trained)} among these; should be more rows")
+    if not len(own):
+        raise InputError(f"no problem of {', '.join(trained)} among these; should be more rows")
     last = own[own.step==own.step.max()]
     scores = [c for c in df.columns if c not in ('row','group','step')]
-    tables = dict(by_step={int(k): v for k,v in own.groupby('step').exact.mean().round(5).items()},
-                  by_family={g: {int(k): v for k,v in d.groupby('step').exact.mean().round(5).items()} for g,d in df.groupby('group')})
+    def by_step(d): return {int(k): v for k,v in d.groupby('step').exact.mean().round(5).items()}
+    tables = dict(by_step=by_step(own), by_family={g: by_step(d) for g,d in df.groupby('group')})
     counts = dict(n=len(last), steps=int(last.step.max()), trained_on=sorted(own.group.unique()))
     return {c: round(float(last[c].mean()), 5) for c in scores} | counts | tables
 
-# %% ../nbs/10_solve.ipynb #b011a6d0
+# %% ../nbs/10_solve.ipynb #b7e26e9f
 @torch.no_grad()
 def step_preds(
     model:TRM,    # the model
@@ -118,13 +124,15 @@ def show_steps(
     ax=None,             # where to draw; None: a new figure
 ): # the axes
     "Draw the answer of each step, right tokens green, wrong ones red"
-    t,m = preds.shape
-    if ax is None: _,ax = plt.subplots(figsize=(min(1+.42*m,12),.5+.36*t))
-    right = preds==gold
-    ax.imshow(right, cmap=plt.matplotlib.colors.ListedColormap(['#f4a6a0','#b5dfb0']), vmin=0, vmax=1, aspect='auto')
-    for i in range(t):
-        for j,p in enumerate(pieces(preds[i].tolist())): ax.text(j, i, p, ha='center', va='center', fontsize=8, family='monospace')
-    ax.set(yticks=range(t), yticklabels=[f'step {i+1}' for i in range(t)], xticks=[])
+    t,words = len(preds),[pieces(p.tolist()) for p in preds]
+    edges = [0.]  # a column is as wide as its longest piece
+    for col in zip(*words): edges.append(edges[-1]+max(map(len, col))+.7)
+    if ax is None: _,ax = plt.subplots(figsize=(min(1+.11*edges[-1],12),.5+.36*t))
+    ax.pcolormesh(edges, range(t+1), preds==gold, cmap=ListedColormap(['#f4a6a0','#b5dfb0']), vmin=0, vmax=1)
+    for i,row in enumerate(words):
+        for a,b,p in zip(edges, edges[1:], row):
+            ax.text((a+b)/2, i+.5, p, ha='center', va='center', fontsize=7, family='monospace')
+    ax.set(yticks=[i+.5 for i in range(t)], yticklabels=[f'step {i+1}' for i in range(t)], xticks=[]); ax.invert_yaxis()
     return ax
 
 # %% ../nbs/10_solve.ipynb #4b4b8b9f

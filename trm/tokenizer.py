@@ -40,7 +40,7 @@ def pre_tokenizer(
     digits = [pre_tokenizers.Digits(individual_digits=True)]*split_digits
     return pre_tokenizers.Sequence(digits + [pre_tokenizers.ByteLevel(add_prefix_space=False)])
 
-# %% ../nbs/02_tokenizer.ipynb #ad2e0c96
+# %% ../nbs/02_tokenizer.ipynb #4b25bc6d
 def _learner(model, vocab_size):
     "The untrained model called `model`, and its trainer"
     kw = dict(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
@@ -54,11 +54,12 @@ def _texts(data_path, rows):
     "Formatted pairs, a batch at a time, so that memory does not grow with the file"
     for b in open_pairs(data_path).batches():
         b,_ = drop_empty(b)
-        texts = [format_pair(p,s).removesuffix(' <EOS>') for p,s in zip(b['problem'].to_pylist(), b['solution'].to_pylist())]
+        pairs = zip(b['problem'].to_pylist(), b['solution'].to_pylist())
+        texts = [format_pair(p,s).removesuffix(' <EOS>') for p,s in pairs]
         yield texts[:rows]
         if (rows := rows-len(texts))<=0: return
 
-# %% ../nbs/02_tokenizer.ipynb #17bfbce8
+# %% ../nbs/02_tokenizer.ipynb #7062a49c
 def train_tokenizer(
     data_path,                 # parquet file, folder, pattern or hf:// address
     vocab_size:int=512,        # largest vocabulary, special tokens included
@@ -69,7 +70,9 @@ def train_tokenizer(
 ): # a `tokenizers.Tokenizer`
     "Train a tokenizer on a problem–solution data set"
     least = len(specials) + (1 if model=='wordlevel' else 256)
-    if vocab_size<least: raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for the special tokens and " + ("a word" if model=='wordlevel' else "all bytes"))
+    if vocab_size<least:
+        raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for {len(specials)} special tokens "
+                         f"and {least-len(specials)} others")
     learner,trainer = _learner(model, vocab_size)
     tok = Tokenizer(learner)
     tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
@@ -78,7 +81,7 @@ def train_tokenizer(
     if save_path: save_tokenizer(tok, save_path)
     return tok
 
-# %% ../nbs/02_tokenizer.ipynb #8896ce4a
+# %% ../nbs/02_tokenizer.ipynb #2a4baae9
 def save_tokenizer(
     tok:Tokenizer, # what `train_tokenizer` returned
     path,          # a json file
@@ -95,9 +98,12 @@ def load_tokenizer(
     "Read a tokenizer that `train_tokenizer` made"
     if not Path(path).is_file(): raise InputError(f"{path}: no such file; should be a tokenizer.json")
     try: tok = Tokenizer.from_file(str(path))
-    except Exception as e: raise InputError(f"{path}: not a tokenizer.json ({str(e).splitlines()[0]})") from None  # the library raises bare Exception
+    except Exception as e:  # the library raises nothing narrower
+        raise InputError(f"{path}: not a tokenizer.json ({str(e).splitlines()[0]})") from None
     for i,s in enumerate(specials):
-        if tok.token_to_id(s)!=i: raise InputError(f"{path}: {s} has id {tok.token_to_id(s)}; should be {i}, as train_tokenizer makes it")
+        if tok.token_to_id(s)!=i:
+            raise InputError(f"{path}: {s} has id {tok.token_to_id(s)}"
+                             f"; should be {i}, as train_tokenizer makes it")
     tok.encode_special_tokens = True
     return tok
 

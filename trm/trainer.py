@@ -30,17 +30,21 @@ from .model import TRM, read_json
 from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 
-# %% ../nbs/09_trainer.ipynb #dd47146c
+# %% ../nbs/09_trainer.ipynb #95ccbe29
 def pick_device(
     name:str='auto', # auto, cpu, cuda or mps
 ): # `torch.device`
     "The device called `name`, if this machine has it"
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     if name=='auto': name = next(k for k,v in has.items() if v)
-    if not has[name]: raise InputError(f"device={name}: not on this machine; should be {' or '.join(k for k,v in has.items() if v)}, or auto")
+    if not has[name]:
+        raise InputError(f"device={name}: not on this machine"
+                         f"; should be {' or '.join(k for k,v in has.items() if v)}, or auto")
     if name!='cuda': return torch.device(name)
     i,n = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
-    if i>=n: raise InputError(f"device=cuda: process {i+1} on this machine has no GPU; should be at most {n} processes")
+    if i>=n:
+        raise InputError(f"device=cuda: process {i+1} on this machine has no GPU"
+                         f"; should be at most {n} processes")
     torch.cuda.set_device(i)
     return torch.device('cuda', i)
 
@@ -60,7 +64,7 @@ def autocast(
     if precision=='float32' or (precision=='auto' and device.type!='cuda'): return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
-# %% ../nbs/09_trainer.ipynb #98cd78e9
+# %% ../nbs/09_trainer.ipynb #4cc507d1
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -74,10 +78,15 @@ class Trainer:
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
         self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence)
         self.device = pick_device(c.device)
-        if c.wandb and not find_spec('wandb'): raise InputError("wandb=true: the package is missing; should be installed by pip install trm[wandb]")
-        if cfg.model.halt: raise InputError("halt=true: unrolled supervision does not train the halting head; should be false")
+        if c.wandb and not find_spec('wandb'):
+            raise InputError("wandb=true: the package is missing"
+                             "; should be installed by pip install trm[wandb]")
+        if cfg.model.halt:
+            raise InputError("halt=true: unrolled supervision does not train the halting head"
+                             "; should be false")
         self.rank,self.world = join_ranks(self.device)
-        if c.batch_size%self.world: raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
+        if c.batch_size%self.world:
+            raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
         self.open_folder(resume, info)
         torch.manual_seed(c.seed)
         self.model = TRM(cfg.model).to(self.device)
@@ -88,17 +97,21 @@ class Trainer:
         if state := last_state(self.run): self.load(state)
         self.net = DistributedDataParallel(self.model) if self.world>1 else self.model
 
-# %% ../nbs/09_trainer.ipynb #da24e3ce
+# %% ../nbs/09_trainer.ipynb #67ec437d
 @patch
 def open_folder(self:Trainer, resume, info):
     "Make the run folder, or check that the one there belongs to this run"
     path = self.run/'config.json'
     if self.rank: return
     if path.exists():
-        if not resume: raise InputError(f"{self.run}: is already a run; should be another folder, or go on with it by --resume")
+        if not resume:
+            raise InputError(f"{self.run}: is already a run"
+                             f"; should be another folder, or go on with it by --resume")
         old,new = (config_to_dict(o) for o in (config_from_dict(read_json(path), path), self.cfg))
         diff = [f"{k}={old[p][k]} there, {v} here" for p in ('model','train') for k,v in new[p].items() if old[p][k]!=v]
-        if diff: raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}; should be resumed with its own settings")
+        if diff:
+            raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}"
+                             f"; should be resumed with its own settings")
     else:
         self.run.mkdir(parents=True, exist_ok=True)
         d = config_to_dict(self.cfg) | provenance(self.device) | (info or {})
@@ -107,7 +120,8 @@ def open_folder(self:Trainer, resume, info):
 @patch
 def state(self:Trainer):
     "Everything needed to go on"
-    d = dict(model=self.model.state_dict(), opts=[o.state_dict() for o in self.opts], scheds=[s.state_dict() for s in self.scheds])
+    d = dict(model=self.model.state_dict(), opts=[o.state_dict() for o in self.opts],
+             scheds=[s.state_dict() for s in self.scheds])
     if self.ema: d['ema'] = self.ema.state_dict()
     return d | dict(step=self.step, seconds=self.seconds, best=self.best)
 
@@ -120,7 +134,7 @@ def load(self:Trainer, state):
     for o,s in zip(self.scheds, state['scheds']): o.load_state_dict(s)
     self.step,self.seconds,self.best = state['step'],state['seconds'],state['best']
 
-# %% ../nbs/09_trainer.ipynb #9176996a
+# %% ../nbs/09_trainer.ipynb #0fee0a8b
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -139,7 +153,8 @@ def train_step(self:Trainer,
     with autocast(self.device, c.precision): out = unrolled(self.net, batch, self.weights, n/self.world)
     out['loss'].backward()
     norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip or math.inf)
-    if not math.isfinite(norm): raise InputError(f"step {self.step+1}: loss {float(out['loss']):g}, gradient norm {float(norm):g}; "
+    if not math.isfinite(norm):
+        raise InputError(f"step {self.step+1}: loss {float(out['loss']):g}, gradient norm {float(norm):g}; "
         f"should be finite: try a lower learning rate; what was saved before is whole, in {self.run}")
     for o in self.opts+self.scheds: o.step()
     for o in self.opts: o.zero_grad()
@@ -147,7 +162,7 @@ def train_step(self:Trainer,
     self.step += 1
     return out['step_losses'],norm
 
-# %% ../nbs/09_trainer.ipynb #ca2a9eea
+# %% ../nbs/09_trainer.ipynb #f4bcb408
 @patch
 @torch.no_grad()
 def validate(self:Trainer):
@@ -160,12 +175,12 @@ def validate(self:Trainer):
         n = (batch['labels']!=-100).sum()
         s = step_scores(logits.argmax(-1), batch['labels'])
         loss = step_losses(logits, batch['labels'], 1)
-        row = torch.stack([loss, n.expand_as(loss), s['exact'].sum(1), s['token'].sum(1), torch.full_like(loss, len(batch['labels']))])
-        sums += row
+        rows = torch.full_like(loss, len(batch['labels']))
+        sums += torch.stack([loss, n.expand_as(loss), s['exact'].sum(1), s['token'].sum(1), rows])
     loss,tokens,exact,token,rows = self.all_sum(sums).cpu()
     return dict(loss=loss/tokens, exact=exact/rows, token=token/rows)
 
-# %% ../nbs/09_trainer.ipynb #5451a35e
+# %% ../nbs/09_trainer.ipynb #4c7d1378
 @patch
 def log(self:Trainer, **row):
     "Write a row of numbers to metrics.csv, TensorBoard and, if asked for, wandb"
@@ -185,11 +200,13 @@ def look(self:Trainer):
     best = key>self.best
     if best:
         self.best,model = key,self.ema.module if self.ema else self.model
-        write_file(self.run/'model.safetensors', lambda p: save_file({k: t.contiguous() for k,t in model.state_dict().items()}, p))
+        weights = {k: t.contiguous() for k,t in model.state_dict().items()}
+        write_file(self.run/'model.safetensors', lambda p: save_file(weights, p))
     steps = ' '.join(f'{x:.3f}' for x in v['exact'])
-    print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}{'  best' if best else ''}", flush=True)
+    print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
+          'best' if best else '', flush=True)
 
-# %% ../nbs/09_trainer.ipynb #79a43b23
+# %% ../nbs/09_trainer.ipynb #1df1b2d8
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -197,7 +214,8 @@ def open_logs(self:Trainer):
     t = self.cfg.model.n_recurrence
     names = ['seconds','loss',*(f'loss_step{i+1}' for i in range(t)),'grad_norm','lr','tokens_per_s','valid_loss']
     names += ['valid_exact','valid_token'] + [f'valid_{k}_step{i+1}' for k in ('loss','exact') for i in range(t)]
-    self.metrics,self.board,self.wandb = Metrics(self.run/'metrics.csv', names, self.step),SummaryWriter(self.run, purge_step=self.step+1),None
+    self.metrics,self.wandb = Metrics(self.run/'metrics.csv', names, self.step),None
+    self.board = SummaryWriter(self.run, purge_step=self.step+1)
     if self.cfg.train.wandb:
         import wandb
         self.wandb = wandb.init(project='trm', dir=self.run, config=config_to_dict(self.cfg))
@@ -217,7 +235,9 @@ def fit(self:Trainer):
         bar.update()
         if self.step%c.log_every==0 or self.step==c.steps:
             loss = self.all_sum(torch.stack([l for l,_ in sums]).mean(0))/self.world
-            if self.rank==0: self.log(loss=loss@self.weights.to(loss), **{f'loss_step{i+1}': x for i,x in enumerate(loss)}, grad_norm=torch.stack([n for _,n in sums]).mean(),
+            if self.rank==0:
+                self.log(loss=loss@self.weights.to(loss), **{f'loss_step{i+1}': x for i,x in enumerate(loss)},
+                    grad_norm=torch.stack([n for _,n in sums]).mean(),
                 lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens*self.world/(time.perf_counter()-t0))
             bar.set_postfix(loss=f'{float(loss.mean()):.3f}', refresh=False)
             sums,tokens,t0 = [],0,time.perf_counter()
