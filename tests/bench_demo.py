@@ -48,6 +48,7 @@ def main(seeds='0,1,2', names='recursive,dense,deep', out='runs/bench'):
             trm_eval([str(run), '--json', str(run / 'eval.json')])
             e, c = read_json(run / 'eval.json'), read_json(run / 'config.json')
             rows.append(dict(arm=name, seed=int(seed), steps=c['train']['steps'], train_seconds=read_metrics(run / 'metrics.csv')[-1]['seconds'],
+                             curve=[(r['step'], r['valid_exact']) for r in read_metrics(run / 'metrics.csv') if 'valid_exact' in r],
                              commit=c['commit'], device=c['device'], parameters=speed[name][1], ms_per_step=round(1000 * speed[name][0], 1), **{k: e[k] for k in ('exact', 'n', 'by_step', 'by_family', 'left_out', 'seconds')}))
             Path('results').mkdir(exist_ok=True)
             Path('results/demo.json').write_text(json.dumps(dict(provenance(), rows=rows), indent=1))

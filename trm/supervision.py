@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .config import InputError
 
-# %% ../nbs/08_supervision.ipynb #fde22294
+# %% ../nbs/08_supervision.ipynb #c20fd9ee
 def step_weights(
     spec:str, # 'uniform', 'linear' (later steps count more), 'last', or numbers by commas, one a step
     n:int,    # steps
@@ -21,19 +21,23 @@ def step_weights(
     named = dict(uniform=torch.ones(n), linear=t, last=(t==n).float())
     if spec in named: return named[spec]/named[spec].sum()
     try: w = torch.tensor([float(o) for o in spec.split(',')])
-    except ValueError: raise InputError(f"deep_supervision_weight={spec}: should be {', '.join(named)} or {n} numbers by commas") from None
-    if len(w)!=n: raise InputError(f"deep_supervision_weight={spec}: {len(w)} numbers; should be {n}, one for each of n_recurrence steps")
-    if not (w>=0).all() or not 0<w.sum()<float('inf'): raise InputError(f"deep_supervision_weight={spec}: should be finite, not negative, and not all 0")
+    except ValueError:
+        raise InputError(f"deep_supervision_weight={spec}: should be {', '.join(named)} or {n} numbers by commas") from None
+    if len(w)!=n:
+        raise InputError(f"deep_supervision_weight={spec}: {len(w)} numbers"
+                         f"; should be {n}, one for each of n_recurrence steps")
+    if not (w>=0).all() or not 0<w.sum()<float('inf'):
+        raise InputError(f"deep_supervision_weight={spec}: should be finite, not negative, and not all 0")
     return w
 
-# %% ../nbs/08_supervision.ipynb #de101d56
+# %% ../nbs/08_supervision.ipynb #76ffac52
 def step_losses(
     logits:torch.Tensor, # (t,b,l,v)
     labels:torch.Tensor, # (b,l), -100 where there is no loss
     n_tokens=None,       # what to divide by; None: the labelled positions of this batch
 ): # (t,) mean cross-entropy of each step
     "Cross-entropy of every step"
-    t,v = logits.shape[0],logits.shape[-1]
+    t = logits.shape[0]
     flat = labels.expand(t, *labels.shape).flatten()
     ce = F.cross_entropy(logits.flatten(0,2).float(), flat, ignore_index=-100, reduction='none')
     if n_tokens is None: n_tokens = (labels!=-100).sum().clamp(min=1)

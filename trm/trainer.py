@@ -134,7 +134,7 @@ def load(self:Trainer, state):
     for o,s in zip(self.scheds, state['scheds']): o.load_state_dict(s)
     self.step,self.seconds,self.best = state['step'],state['seconds'],state['best']
 
-# %% ../nbs/09_trainer.ipynb #0fee0a8b
+# %% ../nbs/09_trainer.ipynb #eb9c0237
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -154,7 +154,7 @@ def train_step(self:Trainer,
     out['loss'].backward()
     norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip or math.inf)
     if not math.isfinite(norm):
-        raise InputError(f"step {self.step+1}: loss {float(out['loss']):g}, gradient norm {float(norm):g}; "
+        raise InputError(f"step {self.step+1}: loss {out['loss'].item():g}, gradient norm {norm.item():g}; "
         f"should be finite: try a lower learning rate; what was saved before is whole, in {self.run}")
     for o in self.opts+self.scheds: o.step()
     for o in self.opts: o.zero_grad()
