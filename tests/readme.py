@@ -12,6 +12,7 @@ root = Path(__file__).parent.parent
 def make_readme():
     "The index notebook as markdown, without hidden cells and directives; figures by their path in the repository"
     nb = nbformat.read(root / 'nbs/index.ipynb', 4)
+    nb.metadata['language_info'] = {'name': 'python'}
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)', c.source)]
     for i, c in enumerate(nb.cells):
         if '#| echo: false' in c.source:
