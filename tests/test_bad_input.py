@@ -58,7 +58,7 @@ def test_blank_and_long_rows_are_counted(tmp_path, data):
            dict(problem='1+' * 200 + '1', solution='201')]
     p = tmp_path / 'mixed.parquet'
     pq.write_table(pa.Table.from_pylist(good + bad), p)
-    r = trm('train', 'demo', '--data', p, '--out', tmp_path / 'run', '--sets', small.replace('steps=30', 'steps=2'))
+    r = trm('train', 'demo', '--data', p, '--out', tmp_path / 'run', '--sets', small.replace('steps=30', 'steps=2').replace('max_seq_len=60', 'max_seq_len=90'))
     assert r.returncode == 0, r.stderr
     assert "'blank': 3" in r.stdout and "'long': 1" in r.stdout
 

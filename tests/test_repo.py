@@ -93,5 +93,6 @@ def test_clean_install(tmp_path):
     (tmp_path / 'work').mkdir()
     code = '; '.join(f'import trm.{m.stem}' for m in modules)
     run(py, '-W', 'error::SyntaxWarning', '-c', code, cwd=tmp_path / 'work')
-    out = run(tmp_path / 'env/bin/trm_tokenizer', '--help', cwd=tmp_path / 'work')
-    assert 'vocab_size' in out
+    data = root / 'data/raw/train-00000-of-00001.parquet'
+    run(tmp_path / 'env/bin/trm_tokenizer', data, '--vocab_size', '300', '--out', 'tok.json', cwd=tmp_path / 'work')
+    assert (tmp_path / 'work/tok.json').exists()

@@ -26,7 +26,7 @@ from .solve import answer, by_group, evaluate, save_figures, summarize
 from .tokenizer import format_pair, load_tokenizer, save_tokenizer, train_tokenizer
 from .trainer import Trainer, pick_device
 
-# %% ../nbs/11_cli.ipynb #5cd62fc9
+# %% ../nbs/11_cli.ipynb #d6d311e2
 def _fail(name, msg):
     print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
     sys.exit(2)
@@ -34,6 +34,12 @@ def _fail(name, msg):
 def _positive(**kw):
     for k,v in kw.items():
         if v is not None and v<1: raise InputError(f"{k}={v}: should be at least 1")
+
+def _spell(arg, known):
+    "`--vocab_size` and `--vocab-size` are the same option; fastcore 1 knows the first, fastcore 2 the second"
+    name,eq,v = arg.partition('=')
+    other = '--' + (name[2:].replace('_','-') if '_' in name else name[2:].replace('-','_'))
+    return other+eq+v if name.startswith('--') and name not in known and other in known else arg
 
 def command(
     f, # a function with annotated arguments
@@ -43,7 +49,8 @@ def command(
     def run(argv=None):
         parser = anno_parser(f, f.__name__)
         parser.error = lambda msg: _fail(f.__name__, f"{msg}; see {f.__name__} --help")
-        args = {k: v for k,v in vars(parser.parse_args(argv)).items() if k not in ('pdb','xtra')}
+        args = [_spell(a, parser._option_string_actions) for a in (sys.argv[1:] if argv is None else argv)]
+        args = {k: v for k,v in vars(parser.parse_args(args)).items() if k not in ('pdb','xtra')}
         try: f(**args)
         except (InputError, SafetensorError) as e: _fail(f.__name__, e)
         except KeyboardInterrupt:
