@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['command', 'trm_inspect', 'trm_tokenizer', 'trm_train', 'open_run', 'trm_eval', 'trm_solve', 'main']
 
-# %% ../nbs/11_cli.ipynb #2868609c
+# %% ../nbs/11_cli.ipynb #78720869
 import sys
 import time
 from functools import wraps
@@ -15,8 +15,8 @@ from pathlib import Path
 from fastcore.script import anno_parser
 from safetensors import SafetensorError
 
-from .checkpoint import provenance, write_file
-from .config import InputError, apply_sets, config_from_dict, get_preset
+from .checkpoint import provenance
+from .config import InputError, apply_sets, config_from_dict, get_preset, write_file
 from .dataset import TextTask
 from .inspection import inspect
 from .model import TRM, find_file, read_json

@@ -6,14 +6,14 @@
 __all__ = ['families', 'compare', 'sort', 'boolean', 'sequence', 'equation', 'chain', 'shop', 'knights', 'product',
            'make_problems', 'write_problems', 'bundled']
 
-# %% ../nbs/00a_problems.ipynb #e2aa0865
+# %% ../nbs/00a_problems.ipynb #f9eb356d
 import random
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .config import InputError
+from .config import InputError, write_file
 
 # %% ../nbs/00a_problems.ipynb #b5a49a7c
 def compare(
@@ -141,7 +141,7 @@ def product(
     parts = [a*int(d)*10**i for i,d in enumerate(reversed(str(b)))]
     return f"Compute {a}*{b}.", '+'.join(map(str,parts)), a*b
 
-# %% ../nbs/00a_problems.ipynb #e4835eba
+# %% ../nbs/00a_problems.ipynb #9f23e454
 families = dict(compare=compare, sort=sort, chain=chain, equation=equation, boolean=boolean,
                 sequence=sequence, shop=shop, knights=knights, product=product)
 
@@ -158,21 +158,21 @@ def make_problems(
             p,w,a = families[name](r)
             seen.setdefault(p, dict(problem=p, solution=f"{w}\n#### {a}", answer=str(a), family=name))
             if len(seen)==n: break
-        else: raise InputError(f"family {name}: found {len(seen)} distinct problems; n should be at most that, not {n}")
+        else:
+            raise InputError(f"family {name}: found {len(seen)} distinct problems; n should be at most that, not {n}")
         rows += seen.values()
     random.Random(seed).shuffle(rows)
     return rows
 
-# %% ../nbs/00a_problems.ipynb #123eacb8
+# %% ../nbs/00a_problems.ipynb #faaa212f
 def write_problems(
     path,        # parquet file to write
     rows:list,   # as `make_problems` gives them
 ): # the path
     "Write problems to a parquet file, whole or not at all"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(path.name+'.tmp')
-    pq.write_table(pa.Table.from_pylist(rows), tmp, compression='zstd', compression_level=19, row_group_size=12_000)
-    tmp.replace(path)
+    table = pa.Table.from_pylist(rows)
+    write_file(path, lambda p: pq.write_table(table, p, compression='zstd', compression_level=19, row_group_size=12_000))
     return path
 
 def bundled(

@@ -6,13 +6,12 @@
 __all__ = ['specials', 'pad_id', 'bos_id', 'eos_id', 'unk_id', 'format_prompt', 'format_pair', 'pre_tokenizer', 'train_tokenizer',
            'save_tokenizer', 'load_tokenizer', 'show_tokens']
 
-# %% ../nbs/02_tokenizer.ipynb #beba8ecb
-import os
+# %% ../nbs/02_tokenizer.ipynb #f5a9d67b
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from .config import InputError
+from .config import InputError, write_file
 from .pairs import drop_empty, open_pairs
 
 # %% ../nbs/02_tokenizer.ipynb #0f84e23f
@@ -81,16 +80,14 @@ def train_tokenizer(
     if save_path: save_tokenizer(tok, save_path)
     return tok
 
-# %% ../nbs/02_tokenizer.ipynb #2a4baae9
+# %% ../nbs/02_tokenizer.ipynb #8be61aaa
 def save_tokenizer(
     tok:Tokenizer, # what `train_tokenizer` returned
     path,          # a json file
 ): # None
     "Write a tokenizer, whole or not at all"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(path.name+'.tmp')
-    tmp.write_text(tok.to_str(pretty=True), encoding='utf-8')
-    os.replace(tmp, path)
+    write_file(path, lambda p: p.write_text(tok.to_str(pretty=True), encoding='utf-8'))
 
 def load_tokenizer(
     path, # the json file of a tokenizer

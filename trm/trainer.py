@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pick_device', 'join_ranks', 'autocast', 'Trainer', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #949cd02d
+# %% ../nbs/09_trainer.ipynb #276dfede
 import json
 import math
 import os
@@ -24,8 +24,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .checkpoint import Metrics, last_state, provenance, prune, read_metrics, save_state, write_file
-from .config import Config, InputError, config_from_dict, config_to_dict
+from .checkpoint import Metrics, last_state, provenance, prune, read_metrics, save_state
+from .config import Config, InputError, config_from_dict, config_to_dict, write_file
 from .model import TRM, read_json
 from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
@@ -64,7 +64,7 @@ def autocast(
     if precision=='float32' or (precision=='auto' and device.type!='cuda'): return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
-# %% ../nbs/09_trainer.ipynb #4cc507d1
+# %% ../nbs/09_trainer.ipynb #ba6f5c3e
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -72,7 +72,6 @@ class Trainer:
         task,              # gives batches
         run,               # the run folder
         resume:bool=False, # go on with it, if it is there?
-        info:dict=None,    # more for config.json
     ):
         self.task,self.run,c = task,Path(run),cfg.train
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
@@ -87,7 +86,7 @@ class Trainer:
         self.rank,self.world = join_ranks(self.device)
         if c.batch_size%self.world:
             raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
-        self.open_folder(resume, info)
+        self.open_folder(resume)
         torch.manual_seed(c.seed)
         self.model = TRM(cfg.model).to(self.device)
         self.opts = make_optimizers(self.model, c)
@@ -97,9 +96,9 @@ class Trainer:
         if state := last_state(self.run): self.load(state)
         self.net = DistributedDataParallel(self.model) if self.world>1 else self.model
 
-# %% ../nbs/09_trainer.ipynb #67ec437d
+# %% ../nbs/09_trainer.ipynb #8bfa3fcf
 @patch
-def open_folder(self:Trainer, resume, info):
+def open_folder(self:Trainer, resume):
     "Make the run folder, or check that the one there belongs to this run"
     path = self.run/'config.json'
     if self.rank: return
@@ -114,7 +113,7 @@ def open_folder(self:Trainer, resume, info):
                              f"; should be resumed with its own settings")
     else:
         self.run.mkdir(parents=True, exist_ok=True)
-        d = config_to_dict(self.cfg) | provenance(self.device) | (info or {})
+        d = config_to_dict(self.cfg) | provenance(self.device)
         write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
 
 @patch
@@ -206,7 +205,7 @@ def look(self:Trainer):
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
           'best' if best else '', flush=True)
 
-# %% ../nbs/09_trainer.ipynb #1df1b2d8
+# %% ../nbs/09_trainer.ipynb #30bdf503
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -238,7 +237,7 @@ def fit(self:Trainer):
             if self.rank==0:
                 self.log(loss=loss@self.weights.to(loss), **{f'loss_step{i+1}': x for i,x in enumerate(loss)},
                     grad_norm=torch.stack([n for _,n in sums]).mean(),
-                lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens*self.world/(time.perf_counter()-t0))
+                    lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens*self.world/(time.perf_counter()-t0))
             bar.set_postfix(loss=f'{float(loss.mean()):.3f}', refresh=False)
             sums,tokens,t0 = [],0,time.perf_counter()
         if self.step%c.eval_every==0 or self.step==c.steps: self.look()
