@@ -33,3 +33,10 @@ def run_folder(data, tmp_path_factory):
     r = trm('train', 'demo', '--data', data, '--out', run, '--sets', small)
     assert r.returncode == 0, r.stderr
     return run
+
+
+def shared(name):
+    "A file or folder of real data beside the clone, or skip"
+    path = Path(os.environ.get('TRM_SHARED_DATA', root.parent/'shared'/'data'))/name
+    if not path.exists(): pytest.skip(f"no {name} in TRM_SHARED_DATA or ../shared/data")
+    return path

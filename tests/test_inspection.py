@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import shared
 
 from trm.inspection import inspect
 from trm.pairs import open_pairs
@@ -100,12 +101,6 @@ def test_what_the_hub_lacks_is_one_line(tmp_path, hub):
 
 def test_no_hub_is_one_line(tmp_path):
     one_line(tmp_path, nowhere, **{'name/file.parquet': 'hub not reached', 'name/data': 'hub not reached'})
-
-def shared(name):
-    "A file of the shared data, or skip"
-    path = Path(os.environ.get('TRM_SHARED_DATA', root.parent/'shared'/'data'))/name
-    if not path.exists(): pytest.skip(f"no {name} in TRM_SHARED_DATA or ../shared/data")
-    return path
 
 @pytest.mark.parametrize('name,columns,rows', [
     ('gsm8k',    ('question', 'answer'),                 7473),

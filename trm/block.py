@@ -37,7 +37,7 @@ def linear(
     layer.weight = nn.Parameter(trunc_normal(n_out, n_in, std=n_in**-.5))
     return layer
 
-# %% ../nbs/05_block.ipynb #57d4c157
+# %% ../nbs/05_block.ipynb #b9702bba
 def rotary_table(
     seq_len:int,      # positions
     dim:int,          # numbers per head, even
@@ -45,7 +45,7 @@ def rotary_table(
 ): # (2, seq_len, dim): cosines and sines
     "Angles of the rotary embedding; number i is paired with number i + dim/2"
     freq = base**-(torch.arange(0, dim, 2)/dim)
-    angle = torch.outer(torch.arange(seq_len).float(), freq).repeat(1,2)
+    angle = torch.outer(torch.arange(seq_len).to(freq), freq).repeat(1,2)
     return torch.stack([angle.cos(), angle.sin()])
 
 def rotate(
@@ -111,7 +111,7 @@ class SwiGLU(nn.Module):
         gate,up = self.gate_up(h).chunk(2,-1)
         return self.down(F.silu(gate)*up)
 
-# %% ../nbs/05_block.ipynb #a0307d95
+# %% ../nbs/05_block.ipynb #23b752eb
 class Layer(nn.Module):
     "Mix positions, then think at each position"
     def __init__(self,
@@ -119,8 +119,10 @@ class Layer(nn.Module):
     ):
         super().__init__()
         self.norm,self.mixer = cfg.norm,cfg.mixer
-        self.mix = Attention(cfg.d_model, cfg.n_heads) if cfg.mixer=='attention' else SwiGLU(cfg.seq_len, cfg.expansion)
-        self.mlp = SwiGLU(cfg.d_model, cfg.expansion)
+        def gated(width): return SwiGLU(width, cfg.expansion, cfg.hidden_multiple)
+        if cfg.mixer=='attention': self.mix = Attention(cfg.d_model, cfg.n_heads)
+        else: self.mix = gated(cfg.seq_len+cfg.puzzle_tokens)
+        self.mlp = gated(cfg.d_model)
 
     def _add(self, f, h):
         return rms_norm(h+f(h)) if self.norm=='post' else h+f(rms_norm(h))

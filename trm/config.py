@@ -60,7 +60,7 @@ def check_fields(
         if m['hi'] is not None and not v <= m['hi']:
             raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #647e0296
+# %% ../nbs/00_config.ipynb #d8152eb7
 @dataclass(frozen=True)
 class ModelConfig:
     "What the network is"
@@ -68,6 +68,7 @@ class ModelConfig:
     n_heads:int = opt(4, lo=1, hi=256)         # attention heads; divides `d_model`
     n_layers:int = opt(2, lo=1, hi=64)         # layers in the one shared block
     expansion:float = opt(4., lo=.1, hi=64)    # hidden width of SwiGLU, before its factor of 2/3
+    hidden_multiple:int = opt(64, lo=1, hi=4096)  # that width is rounded up to a multiple of this
     n_recurrence:int = opt(4, lo=1, hi=4096)   # supervised steps: an output, and a loss, at each
     n_cycles:int = opt(1, lo=1, hi=64)         # rounds in a step, T; only the last carries gradient
     n_latent:int = opt(0, lo=0, hi=64)         # extra updates in a round, n
@@ -82,6 +83,9 @@ class ModelConfig:
     full_bptt:bool = opt(False)                # gradient through all `n_cycles` rounds?
     checkpoint:bool = opt(False)               # recompute steps in backward instead of storing them?
     halt:bool = opt(False)                     # a head that says "I am done"?
+    start:str = opt('fixed', 'fixed', 'noise') # with `states=2`: one fixed random vector, or fresh noise at each position
+    puzzle_tokens:int = opt(0, lo=0, hi=1024)  # positions in front of the board; the first holds the puzzle's own vector
+    puzzle_kinds:int = opt(1, lo=1, hi=10**8)  # how many such vectors; `puzzle_ids` in the batch chooses
     vocab_size:int = opt(512, lo=1, hi=10**6)  # tokens; taken from the data when training
     seq_len:int = opt(256, lo=1, hi=10**6)     # longest input; taken from the data when training
 
@@ -96,12 +100,17 @@ class ModelConfig:
             raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
         if self.states==2 and not self.n_latent:
             raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
+        if self.puzzle_tokens and self.mask!='full':
+            raise InputError(f"mask={self.mask!r}: puzzle_tokens stand in front of a board, so mask should be full")
+        if self.start=='noise' and self.states!=2:
+            raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #58acb552
+# %% ../nbs/00_config.ipynb #1398bc4a
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
-    data:str = opt('')                         # parquet file, folder or hf:// path; empty: the bundled problems
+    task:str = opt('text', 'text', 'sudoku', 'maze')  # what the rows are
+    data:str = opt('')                         # file, folder or hf:// path; empty: the bundled problems, or puzzles made here
     families:str = opt('')                     # train on these values of the column `family`, by commas; empty: all
     tokenizer:str = opt('bpe', 'bpe', 'unigram', 'wordlevel')  # tokenizer trained on the data
     max_vocab:int = opt(512, lo=260, hi=10**6) # largest vocabulary of that tokenizer
@@ -110,18 +119,29 @@ class TrainConfig:
     loss_on:str = opt('response', 'response', 'all')  # tokens that carry loss
     streaming:bool = opt(False)                # read shards as they are needed, instead of all at the start?
     workers:int = opt(0, lo=0, hi=64)          # processes that read, when streaming
+    side:int = opt(9, lo=4, hi=64)             # cells on a side of the board
+    puzzles:int = opt(0, lo=0, hi=10**7)       # how many to make for training, where there is no `data`
+    clues:int = opt(0, lo=0, hi=4096)          # Sudoku: show so many clues on average; 0: those of the puzzle
+    augment:bool = opt(True)                   # puzzles: draw a symmetry of each row, each time?
     batch_size:int = opt(64, lo=1)             # rows per optimiser step, over all devices
     steps:int = opt(1000, lo=1)                # optimiser steps
     learning_rate:float = opt(1e-3, lo=0)      # of AdamW
     optimizer:str = opt('adamw', 'adamw', 'muon')  # muon: on the matrices of the block, AdamW on the rest
     muon_lr:float = opt(.02, lo=0)             # of Muon
+    puzzle_lr:float = opt(.01, lo=0)           # of the puzzles' own vectors (sign-SGD)
+    puzzle_decay:float = opt(.1, lo=0)         # their decoupled weight decay
     weight_decay:float = opt(.1, lo=0)         # decoupled
     beta2:float = opt(.95, lo=0, hi=1)         # AdamW's memory of squared gradients; its beta1 is 0.9
     warmup_steps:int = opt(50, lo=0)           # linear warm-up
     min_lr:float = opt(0., lo=0, hi=1)         # the cosine ends at this share of the learning rate
     clip:float = opt(1., lo=0)                 # largest gradient norm; 0: no clipping
     ema:float = opt(0., lo=0, hi=1)            # decay of the averaged weights; 0: no average
-    deep_supervision_weight:str = opt('uniform')  # w_t: uniform, linear, last, or numbers by commas
+    supervision:str = opt('unrolled', 'unrolled', 'carried')  # all steps on a batch, or one step and each row keeps its state
+    deep_supervision_weight:str = opt('uniform')  # unrolled: w_t, uniform, linear, last, or numbers by commas
+    loss:str = opt('softmax', 'softmax', 'stablemax', 'stablemax32')  # cross-entropy; the paper's, in float64 or float32
+    label_smoothing:float = opt(0., lo=0, hi=.99)  # softmax: this share of the target is spread over all tokens
+    halt_weight:float = opt(.5, lo=0)          # of the halting loss
+    halt_explore:float = opt(.1, lo=0, hi=1)   # carried: chance that a row must go on for a drawn number of steps
     eval_every:int = opt(200, lo=1)            # steps between validations
     eval_rows:int = opt(512, lo=1)             # rows of the validation split to look at
     save_every:int = opt(200, lo=1)            # steps between checkpoints
@@ -131,7 +151,10 @@ class TrainConfig:
     precision:str = opt('auto', 'auto', 'float32', 'bfloat16')  # auto: bfloat16 on CUDA, float32 elsewhere
     wandb:bool = opt(False)                    # log to Weights & Biases too? (extra `wandb`)
 
-    def __post_init__(self): check_fields(self)
+    def __post_init__(self):
+        check_fields(self)
+        if self.label_smoothing and self.loss!='softmax':
+            raise InputError(f"label_smoothing={self.label_smoothing}: should be 0, or loss=softmax")
 
 # %% ../nbs/00_config.ipynb #f89c5f6a
 def parse_value(
