@@ -6,7 +6,7 @@
 __all__ = ['wall_id', 'free_id', 'start_id', 'goal_id', 'path_id', 'maze_distances', 'draw_distances', 'solve_maze', 'valid_path',
            'check_maze', 'make_mazes', 'maze_variants']
 
-# %% ../nbs/04b_maze.ipynb #dd6dfe49
+# %% ../nbs/04b_maze.ipynb #6f95674a
 from math import isqrt
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from .config import InputError
-from .puzzle import colors, decode_boards, encode_boards, maze_chars
+from .puzzle import decode_boards, encode_boards, maze_chars
 
 wall_id,free_id,start_id,goal_id,path_id = range(1, 6)  # the tokens of '# SGo'
 
@@ -59,7 +59,7 @@ def maze_distances(
     x = _boards(ids, side)
     return torch.as_tensor(_search(x>wall_id, side, _find(x, source)), device=ids.device).long()
 
-# %% ../nbs/04b_maze.ipynb #241501b9
+# %% ../nbs/04b_maze.ipynb #fad2cc9f
 def draw_distances(
     ids,                # one maze or its label, (cells,) of tokens
     side:int,           # rows and columns
@@ -75,7 +75,7 @@ def draw_distances(
     ax.scatter(c, r, s=900/side, color='white', edgecolors='black')
     for i,j in zip(r, c):
         ax.text(j, i, maze_chars[ids[i*side+j]-1].strip('o'), ha='center', va='center', fontsize=8)
-    ax.set(facecolor=colors['wall'], xticks=[], yticks=[])
+    ax.set(facecolor='#333333', xticks=[], yticks=[])
     ax.figure.colorbar(im, ax=ax, label=f'steps from {maze_chars[source-1]}')
     return ax
 

@@ -38,10 +38,10 @@ def valid_sudoku(
     full = (u==torch.arange(2, side+2, device=u.device)).flatten(-2).all(-1)
     return full & ((inputs<=1)|(preds==inputs)).all(-1)
 
-# %% ../nbs/04a_sudoku.ipynb #73ca500c
+# %% ../nbs/04a_sudoku.ipynb #da0c0d85
 @lru_cache
 def _tables(side):
-    "Conditions by kind: offsets, where each begins, offsets as bits; then what each candidate leaves"
+    "Conditions by kind: offsets, where each begins, those as bits; then what each candidate leaves"
     (rows,cols),n,n2 = box_shape(side),side,side*side
     ds,rs,cs = range(0, n*n2, n2),range(0, n2, n),range(n)
     inside = [r*n+c for r in range(rows) for c in range(cols)]
@@ -111,7 +111,7 @@ def _search(cand, side, limit, rng=None):
         stack += [cand&keep[i] for i in choice]
     return found
 
-# %% ../nbs/04a_sudoku.ipynb #25ff0796
+# %% ../nbs/04a_sudoku.ipynb #4bb1e945
 def _digits(cand, side):
     "The digits of a solution"
     return [d for _,d in sorted((i%(side*side), i//(side*side)+1) for i in _bits(cand))]
@@ -124,13 +124,13 @@ def solve_sudoku(
     "Solve a board"
     chars = sudoku_chars(side)
     if isinstance(board, str): board = (encode_boards([board], chars)[0]-1).tolist()
-    if len(board)!=side*side: raise InputError(f"board of {len(board)} cells; should have {side*side}")
+    if len(board)!=side*side: raise InputError(f"board of {len(board)} cells; should be {side*side}")
     if not all(0<=d<=side for d in board):
         raise InputError(f"digits {min(board)} to {max(board)}; should be 0 to {side}")
     found = _search(_place(board, side), side, limit)
     return [''.join(chars[d] for d in _digits(s, side)) for s in found]
 
-# %% ../nbs/04a_sudoku.ipynb #68844e95
+# %% ../nbs/04a_sudoku.ipynb #4f973d5e
 def check_sudoku(
     text:str, # a board: `.` or `0` for blanks; white space and `|`, `-`, `+` are ignored
 ): # the board as text, and its side
@@ -149,7 +149,7 @@ def check_sudoku(
                     raise InputError(f"{_cell(j, side)} and {_cell(i, side)}: both {board[i]}"
                                      f"; should differ, being in the same {name}")
     n = len(solve_sudoku(board, side))
-    if n!=1: raise InputError(f"board with {'more than one' if n else 'no'} solution; should have exactly one")
+    if n!=1: raise InputError(f"board: {'more than one' if n else 'no'} solution; should have exactly one")
     return board,side
 
 def _cell(i, side): return f"row {i//side+1}, column {i%side+1}"
@@ -198,7 +198,7 @@ def _dig(grid, side, rng):
         if _search(_place(left, side) & ~(1<<(d-1)*n2+c), side, 1): left[c] = d
     return left
 
-# %% ../nbs/04a_sudoku.ipynb #993cc2fd
+# %% ../nbs/04a_sudoku.ipynb #eb7fdc27
 def make_sudoku(
     n:int,      # how many puzzles, all different
     side:int,   # cells on a side of the board
@@ -208,7 +208,7 @@ def make_sudoku(
     rng,gen = random.Random(seed),torch.Generator().manual_seed(seed)
     chars,made,tried = sudoku_chars(side),{},0
     while len(made)<n:
-        if tried>10*n+100: raise InputError(f"n={n}: {tried} tries gave {len(made)} puzzles; should be fewer")
+        if tried>10*n+100: raise InputError(f"n={n}: found {len(made)} in {tried} tries; should be fewer")
         grids = [_grid(side, rng) for _ in range(n-len(made))]
         boards = (torch.tensor(b)+1 for b in ([_dig(g, side, rng) for g in grids], grids))
         made.update(zip(*(decode_boards(b, chars) for b in augment_sudoku(*boards, side, gen))))
