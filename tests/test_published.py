@@ -9,7 +9,7 @@ from conftest import shared
 from safetensors.torch import load_file
 
 from trm.model import TRM
-from trm.published import published_name
+from trm.weights import published_name
 from trm.supervision import halt_loss, token_losses
 
 networks = 'mlp', 'attention', 'learned'

@@ -91,7 +91,7 @@ class PuzzleTask:
         if n!=self.seq_len:
             raise InputError(f"side={self.cfg.train.side}: the boards have {n} cells; should be side={n**.5:g}")
 
-# %% ../nbs/04c_boards.ipynb #1573c74d
+# %% ../nbs/04c_boards.ipynb #d056b896
 @patch
 def dataset(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test', 'all' or 'minimal'
@@ -122,6 +122,14 @@ def about(self:PuzzleTask): # text
     c,n = self.cfg.train,len(self.dataset('train')['inputs'])
     if c.task=='maze' and c.augment: return f"{n//8:,} mazes to train on, each in 8 positions"
     return f"{n:,} puzzles to train on" + ", a symmetry of each drawn every time"*c.augment
+
+@patch
+def left_out(self:PuzzleTask,
+    split:str, # a split
+    groups=(), # groups to count
+): # a count
+    "Rows that do not fit; of boards there are none"
+    return 0
 
 # %% ../nbs/04c_boards.ipynb #4a710594
 @patch
@@ -184,7 +192,16 @@ def eval_batches(self:PuzzleTask,
         part = torch.from_numpy(idx[i:i+batch_size])
         yield to_batch(d['inputs'][part], d['labels'][part], part)
 
-# %% ../nbs/04c_boards.ipynb #435a2886
+# %% ../nbs/04c_boards.ipynb #8a1e9cb8
+@patch
+def valid(self:PuzzleTask,
+    preds:torch.Tensor,  # (...,b,cells) tokens
+    inputs:torch.Tensor, # (b,cells) tokens
+): # (...,b) bool
+    "Do the rules hold, and does the answer agree with the question?"
+    check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
+    return check(preds, inputs, self.cfg.train.side)
+
 @patch
 def score(self:PuzzleTask,
     preds:torch.Tensor, # (b,cells) tokens
@@ -192,9 +209,8 @@ def score(self:PuzzleTask,
 ): # dict of (b,) float: `exact`, `valid`, `cell`
     "How right each answer is"
     right,keep = preds==batch['labels'],batch['labels']!=-100
-    check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
     cell = (right&keep).sum(1)/keep.sum(1).clamp(min=1)
-    valid = check(preds, batch['input_ids'], self.cfg.train.side)
+    valid = self.valid(preds, batch['input_ids'])
     return dict(exact=(right|~keep).all(1).float(), valid=valid.float(), cell=cell)
 
 @patch

@@ -323,6 +323,23 @@ def groups(self:TextTask,
     ds = self.dataset(split)
     return [ds.names[ds.family[i]] for i in batch['row'].tolist()]
 
+# %% ../nbs/03_dataset.ipynb #441dfa2f
+@patch
+def about(self:TextTask): # text
+    "What is trained on, in a line"
+    split = 'valid' if self.cfg.train.streaming else 'train'  # a stream is not counted
+    rows = self.dataset(split)
+    return f"{len(rows):,} rows of {split}; left out: {rows.skipped}"
+
+@patch
+def left_out(self:TextTask,
+    split:str,  # a split
+    groups=(),  # families to count; empty: all
+): # a count
+    "Rows that are too long"
+    long = self.dataset(split).long
+    return sum(long[f] for f in groups or long)
+
 # %% ../nbs/03_dataset.ipynb #7dced1aa
 @patch
 def prompt(self:TextTask,

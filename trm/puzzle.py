@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['maze_chars', 'colors', 'sudoku_chars', 'box_shape', 'encode_boards', 'decode_boards', 'read_puzzles', 'write_puzzles',
-           'find_split', 'draw_board']
+           'find_split', 'read_boards', 'draw_board']
 
-# %% ../nbs/04_puzzle.ipynb #0876aea7
+# %% ../nbs/04_puzzle.ipynb #9c424178
+import csv
 import json
 from math import isqrt
 from pathlib import Path
@@ -172,6 +173,22 @@ def find_split(
         shards = sorted(Path(path).glob(f'{name}-*.parquet'))
         if shards: return shards[0] if len(shards)==1 else Path(path)/f'{name}-*.parquet'
         if (Path(path)/name/'all__inputs.npy').is_file(): return Path(path)/name
+
+# %% ../nbs/04_puzzle.ipynb #845f920f
+def read_boards(
+    path, # .csv with a column `question`, `board` or `puzzle`, or text with one board a line
+): # list of texts
+    "Boards to be solved"
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as f: rows = [r for r in csv.reader(f) if r]
+    except (OSError, ValueError, csv.Error) as e:
+        raise InputError(f"{path}: not readable ({e.strerror if isinstance(e, OSError) else e})"
+                         f"; should be a csv of boards") from None
+    head = [c.strip().lower() for c in rows[0]] if rows else []
+    i = next((head.index(n) for n in ('question','board','puzzle') if n in head), None)
+    boards = [r[i or 0] if len(r)>(i or 0) else '' for r in rows[i is not None:]]
+    if not boards: raise InputError(f"{path}: no boards; should have at least one line")
+    return boards
 
 # %% ../nbs/04_puzzle.ipynb #cd857669
 colors = dict(given='#888888', right='#2a8f3c', wrong='#d62828', plain='#000000')
