@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #d5be9c50
+# %% ../nbs/09_trainer.ipynb #75ae56a2
 import json
 import math
 import time
@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from .checkpoint import Metrics, last_state, provenance, prune, read_metrics, save_state
 from .config import Config, InputError, config_from_dict, config_to_dict, write_file
 from .device import Run, autocast, gather_rows, join_ranks, pick_device
-from .model import TRM, read_json
+from .model import TRM
 from .optimizer import lr_factor, make_optimizers
 from .supervision import carried, first_carry, step_losses, step_scores, step_weights, unrolled
 
@@ -152,7 +152,7 @@ def train_step(self:Trainer,
     self.step += 1
     return log | dict(grad_norm=norm)
 
-# %% ../nbs/09_trainer.ipynb #3953cad6
+# %% ../nbs/09_trainer.ipynb #fe9ed75f
 @patch
 @torch.no_grad()
 def validate(self:Trainer):
@@ -161,7 +161,8 @@ def validate(self:Trainer):
     sums = torch.zeros(5, self.cfg.model.n_recurrence, device=self.device)
     for batch in self.task.eval_batches('valid', 2*c.batch_size, c.eval_rows, self.rank, self.world):
         batch = {k: v.to(self.device) for k,v in batch.items()}
-        with autocast(self.device, c.precision): logits = model(batch)
+        g = torch.Generator(self.device).manual_seed(0)  # every look begins from the same noise, if from noise
+        with autocast(self.device, c.precision): logits = model.run(batch, generator=g)['logits']
         n = (batch['labels']!=-100).sum()
         s = step_scores(logits.argmax(-1), batch['labels'])
         loss = step_losses(logits, batch['labels'], 1, loss=c.loss).float()

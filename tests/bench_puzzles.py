@@ -1,0 +1,81 @@
+"""Sudoku of 4x4 and 6x6 over three seeds, and what the parts are worth at equal seconds. Writes results/NAME.json.
+
+    python tests/bench_puzzles.py sudoku4|sudoku6 [SEEDS]            the presets as they are
+    python tests/bench_puzzles.py ablation [SEEDS] [ARMS] [SECONDS]  arms of sudoku6, each with as many steps as fit into SECONDS
+
+A run that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one
+thread with nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
+"""
+import json
+import os
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+from trm.checkpoint import provenance, read_metrics
+from trm.cli import make_task, trm_eval, trm_train
+from trm.config import apply_sets, get_preset
+from trm.trainer import Trainer
+from trm.weights import read_json
+
+arms = dict(
+    base='', one_state='states=1 inject=true', unrolled='supervision=unrolled', no_ema='ema=0', no_halting='halt=false',
+    attention='mixer=attention position=learned', n1='n_latent=1', n6='n_latent=6', T2='n_cycles=2', T3n6='n_cycles=3 n_latent=6',
+    noise='start=noise', post_norm='norm=post')
+
+
+def speeds(path, n=24):
+    "Milliseconds of an optimiser step of each arm, over the last three quarters of `n`: measured once and kept"
+    if path.exists(): return read_json(path)
+    ms = {}
+    for name, sets in arms.items():
+        cfg = apply_sets(get_preset('sudoku6'), sets+' puzzles=500')
+        trainer, times = Trainer(cfg, make_task(cfg, path.parent)[0], path.parent/f'speed_{name}_{time.time():.0f}'), []
+        for batch in islice(trainer.task.batches(cfg.train.batch_size), n):
+            t0 = time.perf_counter()
+            trainer.train_step(batch)
+            times.append(time.perf_counter()-t0)
+        ms[name] = round(1000*sum(times[n//4:])/len(times[n//4:]), 1)
+        print(name, ms[name])
+    path.write_text(json.dumps(ms))
+    return ms
+
+
+def one(preset, name, seed, sets, out):
+    "Train, score on the test and on the minimal puzzles: a row of numbers"
+    run = out/f'{name}_{seed}'
+    trm_train([preset, '--out', str(run), '--resume', '--sets', f'{sets} seed={seed}'])
+    c, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
+    row = dict(arm=name, seed=seed, sets=sets, steps=c['train']['steps'], train_seconds=log[-1]['seconds'], commit=c['commit'],
+               device=c['device'], threads=int(os.environ.get('OMP_NUM_THREADS', os.cpu_count())),
+               curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r])
+    for split in 'test', 'minimal':
+        trm_eval([str(run), '--split', split, '--json', str(run/f'{split}.json')])
+        e = read_json(run/f'{split}.json')
+        row[split] = {k: e[k] for k in ('exact', 'valid', 'cell', 'n', 'steps', 'by_step', 'by_family', 'halting', 'seconds') if k in e}
+    return row
+
+
+def add(path, row):
+    "Put a row into a results file, in place of an older one of the same arm and seed"
+    path.parent.mkdir(exist_ok=True)
+    rows = json.loads(path.read_text())['rows'] if path.exists() else []
+    rows = [r for r in rows if (r['arm'], r['seed']) != (row['arm'], row['seed'])]+[row]
+    path.write_text(json.dumps(dict(provenance(), rows=sorted(rows, key=lambda r: (r['arm'], r['seed']))), indent=1))
+
+
+def main(what, seeds='0,1,2', names='', seconds='75', out='runs/bench'):
+    path, out = Path(f'results/{what}.json'), Path(out)/what
+    if what != 'ablation':
+        for seed in seeds.split(','): add(path, one(what, what, int(seed), '', out))
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    ms = speeds(out/'speed.json')
+    for seed in seeds.split(','):
+        for name in names.split(',') if names else arms:
+            sets = f'{arms[name]} steps={int(1000*float(seconds)/ms[name])} eval_every=100000 save_every=100000'
+            add(path, one('sudoku6', name, int(seed), sets.strip(), out) | dict(ms_per_step=ms[name], budget=float(seconds)))
+
+
+if __name__ == '__main__': main(*sys.argv[1:])
