@@ -49,7 +49,7 @@ def autocast(
     if precision=='float32' or (precision=='auto' and device.type!='cuda'): return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
-# %% ../nbs/08c_device.ipynb #11bb6c77
+# %% ../nbs/08c_device.ipynb #ef8440f9
 class Run(nn.Module):
     "A module whose call is `run` of the model in it"
     def __init__(self,
@@ -63,9 +63,9 @@ class Run(nn.Module):
 def gather_rows(
     t:torch.Tensor, # (b,...), of the same shape on every process
     world:int,      # processes
-): # (world·b,...): the rows of all of them, in order
+): # (world·b,...): the rows of all of them; rank r has rows r, r+world, ...
     "Put together what is spread over processes"
     if world==1: return t
     parts = [torch.empty_like(t) for _ in range(world)]
     dist.all_gather(parts, t.contiguous())
-    return torch.cat(parts)
+    return torch.stack(parts, 1).flatten(0,1)

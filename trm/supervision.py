@@ -100,7 +100,7 @@ def unrolled(
         total,log = total+halt_weight*halts,log | dict(halt_loss=halts.detach())
     return total,dict(loss=total.detach()) | log
 
-# %% ../nbs/08_supervision.ipynb #b89314c4
+# %% ../nbs/08_supervision.ipynb #f889be76
 def first_carry(
     batch:dict, # any batch; its rows will be replaced
 ): # dict: `batch`, `state`, `steps` (b,), `halted` (b,) bool
@@ -121,23 +121,24 @@ def halts(
     steps:torch.Tensor,   # (b,) steps done
     max_steps:int,        # most steps
     explore:float=.1,     # chance that a row must stay for a drawn number of steps
-    generator=None,       # `torch.Generator` of the draws
+    draws=None,           # (2,b) uniform numbers from 0 to 1 for that; None: no row must stay
 ): # (b,) bool
     "Which rows are finished"
     last = steps>=max_steps
     if halt_logits is None: return last
-    def draw(): return torch.rand(steps.shape, generator=generator, device=steps.device)
-    least = torch.where(draw()<explore, (2+draw()*(max_steps-1)).long(), 0)  # 2 to max_steps
+    if draws is None: return last | (halt_logits>0)
+    least = torch.where(draws[0]<explore, (2+draws[1]*(max_steps-1)).long(), 0)  # 2 to max_steps
     return last | ((halt_logits>0) & (steps>=least))
 
-# %% ../nbs/08_supervision.ipynb #18aa76ad
+# %% ../nbs/08_supervision.ipynb #1c381158
 def carried(
     run,                  # `TRM.run`, or a wrapper around it with the same call
     carry:dict,           # where the rows stand
     batch:dict,           # new examples for the rows that have halted
     max_steps:int=16,     # most steps of a row
-    generator=None,       # `torch.Generator`, where something is drawn
     explore:float=.1,     # see `halts`
+    draws=None,           # (2,b), see `halts`
+    generator=None,       # `torch.Generator` of the noise, where the start is noise
     halt_weight:float=.5, # of the halting loss, where there is a halting head
     **kw,                 # `loss` and `smoothing` of `token_losses`
 ): # loss (), the next carry, dict of numbers for the log
@@ -153,7 +154,7 @@ def carried(
         halting,q = halt_loss(q[0], exact).mean(),q[0].detach()
         loss,log = loss+halt_weight*halting,log | dict(halt_loss=halting.detach())
     steps = torch.where(carry['halted'], 0, carry['steps'])+1
-    halted = halts(q, steps, max_steps, explore, generator)
+    halted = halts(q, steps, max_steps, explore, draws)
     state = tuple(None if s is None else s.detach() for s in out['state'])
     after = dict(batch=rows, state=state, steps=steps, halted=halted)
     return loss,after,dict(loss=loss.detach()) | log | dict(halted=halted.float().mean())

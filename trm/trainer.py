@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #75ae56a2
+# %% ../nbs/09_trainer.ipynb #081129de
 import json
 import math
 import time
@@ -29,6 +29,7 @@ from .device import Run, autocast, gather_rows, join_ranks, pick_device
 from .model import TRM
 from .optimizer import lr_factor, make_optimizers
 from .supervision import carried, first_carry, step_losses, step_scores, step_weights, unrolled
+from .weights import read_json
 
 # %% ../nbs/09_trainer.ipynb #98ed023c
 class Trainer:
@@ -69,7 +70,7 @@ def map_tensors(
     if isinstance(tree, (list,tuple)): return [map_tensors(f, v) for v in tree]
     return tree if tree is None else f(tree)
 
-# %% ../nbs/09_trainer.ipynb #71bc3a85
+# %% ../nbs/09_trainer.ipynb #0068e542
 @patch
 def open_folder(self:Trainer, resume):
     "Make the run folder, or check that the one there belongs to this run"
@@ -107,9 +108,9 @@ def load(self:Trainer, state):
     for o,s in zip(self.scheds, state['scheds']): o.load_state_dict(s)
     self.step,self.seconds,self.best = state['step'],state['seconds'],state['best']
     if 'carry' in state:
-        self.carry = map_tensors(lambda t: t.chunk(self.world)[self.rank].to(self.device), state['carry'])
+        self.carry = map_tensors(lambda t: t[self.rank::self.world].to(self.device), state['carry'])
 
-# %% ../nbs/09_trainer.ipynb #2f64c69a
+# %% ../nbs/09_trainer.ipynb #d0c56419
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -123,14 +124,16 @@ def loss(self:Trainer,
     batch:dict, # this rank's rows, on the device
 ): # loss (), dict of numbers for the log
     "The loss of a batch, unrolled or carried"
-    c,g = self.cfg.train,torch.Generator(self.device)
-    g.manual_seed(int(np.random.SeedSequence([c.seed,self.step,self.rank]).generate_state(1)[0]))
-    kw = dict(generator=g, halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
+    c = self.cfg.train
+    def generator(*what, device='cpu'):
+        return torch.Generator(device).manual_seed(int(np.random.SeedSequence([c.seed,self.step,*what]).generate_state(1)[0]))
+    kw = dict(generator=generator(self.rank, device=self.device), halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
     if c.supervision=='unrolled':
         n = self.all_sum((batch['labels']!=-100).sum())
         return unrolled(self.net, batch, self.weights, n/self.world, **kw)
+    draws = torch.rand(2, c.batch_size, generator=generator())[:,self.rank::self.world].to(self.device)
     carry = self.carry or first_carry(batch)
-    loss,self.carry,log = carried(self.net, carry, batch, self.cfg.model.n_recurrence, explore=c.halt_explore, **kw)
+    loss,self.carry,log = carried(self.net, carry, batch, self.cfg.model.n_recurrence, c.halt_explore, draws, **kw)
     return loss,log
 
 @patch
