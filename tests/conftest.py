@@ -37,6 +37,15 @@ def run_folder(data, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope='session')
+def board_run(tmp_path_factory):
+    "A small Sudoku run with carried supervision"
+    run = tmp_path_factory.mktemp('boards') / 'run'
+    r = trm('train', 'sudoku4', '--out', run, '--sets', small_board)
+    assert r.returncode == 0, r.stderr
+    return run
+
+
 def shared(name):
     "A file or folder of real data beside the clone, or skip"
     path = Path(os.environ.get('TRM_SHARED_DATA', root.parent/'shared'/'data'))/name

@@ -17,15 +17,6 @@ def numbers(run):
     return [{k: v for k, v in r.items() if k not in ('seconds', 'tokens_per_s')} for r in read_metrics(run / 'metrics.csv')]
 
 
-@pytest.fixture(scope='session')
-def board_run(tmp_path_factory):
-    "A small Sudoku run with carried supervision"
-    run = tmp_path_factory.mktemp('boards') / 'run'
-    r = trm('train', 'sudoku4', '--out', run, '--sets', small_board)
-    assert r.returncode == 0, r.stderr
-    return run
-
-
 @pytest.fixture(params=['text', 'boards'])
 def case(request, data):
     "Preset, settings, and the run folder that an undisturbed training leaves"

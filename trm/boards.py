@@ -57,7 +57,7 @@ def make_puzzles(
         if have==want: return pd.concat(parts).sort_values('split', kind='stable', ignore_index=True)
     raise InputError(f"puzzles={c.puzzles}: found {have} in 50 tries; should be fewer")
 
-# %% ../nbs/04c_boards.ipynb #6e47358f
+# %% ../nbs/04c_boards.ipynb #97fa5903
 class PuzzleTask:
     "Boards as the trainer and the solver see them"
     stop_id = None  # a board is answered all at once
@@ -87,11 +87,13 @@ class PuzzleTask:
 
     def _fits(self, df):
         "Are the boards of the size that `side` says?"
-        n = len(df.question.iloc[0]) if len(df) else self.seq_len
-        if n!=self.seq_len:
-            raise InputError(f"side={self.cfg.train.side}: the boards have {n} cells; should be side={n**.5:g}")
+        for k in ('question','answer'):
+            n = df[k].str.len()
+            if (bad := n!=self.seq_len).any():
+                raise InputError(f"{'puzzles' if isinstance(self.data, pd.DataFrame) else self.data}: {k} of row {df.index[bad][0]+1} has "
+                                 f"{n[bad].iloc[0]} cells; should have {self.seq_len}, for side={self.cfg.train.side}")
 
-# %% ../nbs/04c_boards.ipynb #d056b896
+# %% ../nbs/04c_boards.ipynb #1aa010e0
 @patch
 def dataset(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test', 'all' or 'minimal'
@@ -103,6 +105,8 @@ def dataset(self:PuzzleTask,
     if not len(df): raise InputError(f"{c.data or 'puzzles'}: no row for {split}; should have more puzzles")
     self._fits(df)
     x,y = (encode_boards(df[k], self.chars, k) for k in ('question','answer'))
+    if c.task=='sudoku' and not (ok := valid_sudoku(y, x, c.side)).all():
+        raise InputError(f"row {df.index[int(ok.int().argmin())]+1}: the answer breaks the rules or the clues; should be the solution")
     if c.task=='sudoku' and c.clues and split!='minimal': x = self._show(x, y, split)
     if c.task=='maze' and split=='train' and c.augment:
         x = maze_variants(x, c.side).flatten(0,1)

@@ -1,0 +1,84 @@
+"Boards from the command line: solved, refused in one line, and read from the published formats"
+import json
+
+import pandas as pd
+import pytest
+from test_bad_input import refused
+
+from conftest import shared, small_board, trm
+from trm.puzzle import read_puzzles, sudoku_chars, write_puzzles
+from trm.sudoku import make_sudoku
+
+good = '12..34....1....2'  # one solution: 1243342123144132
+bad = {'12..34....1....': '15 cells', '12..34....1...x2': 'row 4, column 3', '11..34....1....2': 'row 1, column 1 and row 1, column 2',
+       '12..34....1...2.': 'no solution', '.'*16: 'more than one solution', '.'*81: '9x9'}
+
+
+@pytest.mark.parametrize('board', bad, ids=bad.values())
+def test_bad_board(board, board_run):
+    refused(trm('solve', board_run, '--board', board), 'solution' if board == '.'*81 else bad[board])
+
+
+def test_another_size(board_run):
+    nine = make_sudoku(1, 9).question[0]
+    refused(trm('solve', board_run, '--board', nine), '9x9', 'should be 4x4')
+
+
+def test_solve_board(board_run):
+    r = trm('solve', board_run, '--board', good)
+    assert r.returncode == 0, r.stderr
+    assert 'step 1' in r.stdout and 'rules hold' in r.stdout
+
+
+def test_solve_file(board_run, tmp_path):
+    "Good boards are answered, each bad one has its line"
+    (tmp_path/'boards.csv').write_text('\n'.join(['board', good, *list(bad)[:3], good]))
+    r = trm('solve', board_run, '--file', 'boards.csv', cwd=tmp_path)
+    assert r.returncode == 2
+    assert r.stdout.count(good) == 2
+    lines = [o for o in r.stderr.splitlines() if 'row ' in o]
+    assert len(lines) == 3 and all(w in o for w, o in zip(list(bad.values())[:3], lines))
+    refused(trm('solve', board_run, '--file', 'none.csv', cwd=tmp_path), 'none.csv')
+
+
+def test_bad_puzzles(tmp_path):
+    df = make_sudoku(40, 4)
+    for name, table, word in [('column', df.rename(columns=dict(answer='solution')), 'answer'),
+                              ('short', df.assign(answer=[a[:-1] for a in df.answer]), 'side=4'),
+                              ('sign', df.assign(question=['x'+q[1:] for q in df.question]), "'x'"),
+                              ('six', make_sudoku(40, 6), '36 cells')]:
+        table.to_csv(tmp_path/f'{name}.csv', index=False)
+        refused(trm('train', 'sudoku4', '--data', f'{name}.csv', '--out', 'run', '--sets', small_board, cwd=tmp_path), word)
+    refused(trm('train', 'sudoku4', '--data', 'nowhere', '--out', 'run', '--sets', small_board, cwd=tmp_path), 'nowhere')
+    refused(trm('train', 'sudoku_extreme', '--out', 'run', cwd=tmp_path), 'data')
+    refused(trm('train', 'sudoku4', '--out', 'run', '--sets', 'mask=causal', cwd=tmp_path), 'full')
+    assert not (tmp_path/'run').exists()
+
+
+@pytest.mark.parametrize('form', ['train.csv', 'train.parquet', 'train'])
+def test_train_on_published_formats(form, tmp_path):
+    "A folder with a train and a test split, in each format"
+    df = make_sudoku(120, 4)
+    (tmp_path/'data').mkdir()
+    write_puzzles(df[:90], tmp_path/'data'/form, sudoku_chars(4))
+    write_puzzles(df[90:], tmp_path/'data'/form.replace('train', 'test'), sudoku_chars(4))
+    r = trm('train', 'sudoku4', '--data', tmp_path/'data', '--out', tmp_path/'run', '--sets', small_board.replace('steps=30', 'steps=5'))
+    assert r.returncode == 0, r.stderr
+    r = trm('eval', tmp_path/'run', '--json', tmp_path/'eval.json')
+    assert r.returncode == 0, r.stderr
+    found = json.loads((tmp_path/'eval.json').read_text())
+    assert (list(found)[0], found['n'], found['split']) == ('exact', 30, 'test')
+
+
+@pytest.mark.parametrize('name,task,side,n', [('sudoku_extreme', 'sudoku', 9, 10_000), ('maze_hard', 'maze', 30, 500)])
+def test_whole_test_files(name, task, side, n):
+    "The real test files are read, and every answer in them obeys the rules"
+    from trm.boards import PuzzleTask, to_batch
+    from trm.config import get_preset
+    folder = shared(name)
+    boards = PuzzleTask(get_preset(name), folder)
+    d = boards.dataset('test')
+    assert d['inputs'].shape == (n, side*side)
+    s = boards.score(d['labels'], to_batch(d['inputs'], d['labels']))
+    assert all(v.mean() == 1 for v in s.values())
+    assert isinstance(read_puzzles(folder/'test.parquet'), pd.DataFrame)
