@@ -19,11 +19,11 @@ from trm.config import apply_sets, get_preset
 from trm.trainer import Trainer
 from trm.weights import read_json
 
-n3 = 'n_latent=3'  # of all arms but those about n; the preset has n=1, which is what these runs taught
+n3 = 'n_latent=3 norm=pre'  # what the runs began from; the preset has n=1 and norm=post, which is what they taught
 arms = dict(
     base=n3, one_state=f'{n3} states=1 inject=true', no_ema=f'{n3} ema=0', no_halting=f'{n3} halt=false',
-    attention=f'{n3} mixer=attention position=learned', n1='n_latent=1', n6='n_latent=6', T2=f'{n3} n_cycles=2',
-    T3n6='n_cycles=3 n_latent=6', unrolled=f'{n3} supervision=unrolled', noise=f'{n3} start=noise', post_norm=f'{n3} norm=post')
+    attention=f'{n3} mixer=attention position=learned', n1='n_latent=1 norm=pre', n6='n_latent=6 norm=pre', T2=f'{n3} n_cycles=2',
+    T3n6='n_cycles=3 n_latent=6 norm=pre', unrolled=f'{n3} supervision=unrolled', noise=f'{n3} start=noise', post_norm='n_latent=3', post_n1='')
 
 
 def speeds(path, n=24):

@@ -1,6 +1,7 @@
 "Runs that are killed, and runs on several devices, end where an undisturbed one does."
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,12 @@ from safetensors.torch import load_file
 
 from conftest import root, small, small_board, trm
 from trm.checkpoint import read_metrics
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('', 0))
+        return s.getsockname()[1]
 
 
 def numbers(run):
@@ -44,7 +51,7 @@ def test_two_processes_are_one(case, tmp_path):
     "Half the batch on each of two processes gives the weights of the whole batch on one"
     settings, run_folder = case
     run = tmp_path / 'run'
-    r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29611', '-m', 'trm.cli', 'train',
+    r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', str(free_port()), '-m', 'trm.cli', 'train',
                         *settings, '--out', str(run)], capture_output=True, text=True, timeout=300,
                        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(root)))
     assert r.returncode == 0, r.stderr[-3000:]

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['board_number', 'pick_split', 'make_puzzles', 'PuzzleTask', 'to_batch']
 
-# %% ../nbs/04c_boards.ipynb #bea21923
+# %% ../nbs/04c_boards.ipynb #4d503bd6
 from itertools import count
+from math import isqrt
 from zlib import crc32
 
 import numpy as np
@@ -17,16 +18,18 @@ from fastcore.basics import patch
 from .config import Config, InputError
 from .maze import check_maze, make_mazes, maze_variants, solve_maze, valid_path
 from .puzzle import box_shape, decode_boards, draw_board, encode_boards, find_split, maze_chars, read_puzzles, sudoku_chars
-from .sudoku import add_clues, augment_sudoku, check_sudoku, grid_class, grid_split, make_sudoku, valid_sudoku
+from .sudoku import add_clues, augment_sudoku, check_sudoku, grid_split, make_sudoku, valid_sudoku
 
-# %% ../nbs/04c_boards.ipynb #476862f5
+# %% ../nbs/04c_boards.ipynb #a6ba3fac
 def board_number(
     df:pd.DataFrame, # `question`, `answer`
     task:str,        # 'sudoku' or 'maze'
     side:int,        # cells on a side
 ): # (n,) from 0 to 99
     "What decides the split of each board"
-    if task=='maze': return np.array([crc32(q.encode())%100 for q in df.question])
+    if task=='maze':
+        turned = [decode_boards(v, maze_chars) for v in maze_variants(encode_boards(df.question, maze_chars), side)]
+        return np.array([crc32(min(qs).encode())%100 for qs in zip(*turned)])
     return grid_split(encode_boards(df.answer, sudoku_chars(side))).numpy()
 
 def pick_split(
@@ -57,7 +60,7 @@ def make_puzzles(
         if have==want: return pd.concat(parts).sort_values('split', kind='stable', ignore_index=True)
     raise InputError(f"puzzles={c.puzzles}: found {have} in 50 tries; should be fewer")
 
-# %% ../nbs/04c_boards.ipynb #97fa5903
+# %% ../nbs/04c_boards.ipynb #f5962bd5
 class PuzzleTask:
     "Boards as the trainer and the solver see them"
     stop_id = None  # a board is answered all at once
@@ -79,10 +82,10 @@ class PuzzleTask:
         c,d = self.cfg.train,self.data
         if isinstance(d, pd.DataFrame): return d if split=='all' else d[d.split==split],True
         own = {s: find_split(d, s) for s in ('train','valid','test')}
-        df = read_puzzles(own.get(split) or own['train'] or d, self.chars)
-        if 'split' in df: return df if split=='all' else df[df.split==split],True
-        if own.get(split) and (split=='test' or own['valid']): return df,False
+        df = read_puzzles(own.get(split) or own['train'] or (own['test'] if split=='all' else None) or d, self.chars)
         self._fits(df)
+        if 'split' in df: return df if split=='all' else df[df.split==split],True
+        if split=='all' or own.get(split) and split!='train': return df,not own['test']
         return df[pick_split(board_number(df, c.task, c.side), split, bool(own['test']))],not own['test']
 
     def _fits(self, df):
@@ -90,10 +93,23 @@ class PuzzleTask:
         for k in ('question','answer'):
             n = df[k].str.len()
             if (bad := n!=self.seq_len).any():
-                raise InputError(f"{'puzzles' if isinstance(self.data, pd.DataFrame) else self.data}: {k} of row {df.index[bad][0]+1} has "
-                                 f"{n[bad].iloc[0]} cells; should have {self.seq_len}, for side={self.cfg.train.side}")
+                raise InputError(f"{self._name()}: {k} of row {df.index[bad][0]+1} has {n[bad].iloc[0]} cells"
+                                 f"; should have {self.seq_len}, for side={self.cfg.train.side}")
+            encode_boards(df[k], self.chars, f'{self._name()}, {k}')  # wrong characters, by the file's row
 
-# %% ../nbs/04c_boards.ipynb #1aa010e0
+    def _name(self): return 'puzzles' if isinstance(self.data, pd.DataFrame) else self.data
+
+# %% ../nbs/04c_boards.ipynb #1b1dc578
+@patch
+def valid(self:PuzzleTask,
+    preds:torch.Tensor,  # (...,b,cells) tokens
+    inputs:torch.Tensor, # (b,cells) tokens
+): # (...,b) bool
+    "Do the rules hold, and does the answer agree with the question?"
+    check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
+    return check(preds, inputs, self.cfg.train.side)
+
+# %% ../nbs/04c_boards.ipynb #86a1ef87
 @patch
 def dataset(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test', 'all' or 'minimal'
@@ -102,16 +118,19 @@ def dataset(self:PuzzleTask,
     if split in self._sets: return self._sets[split]
     c = self.cfg.train
     df,by_number = self.table('test' if split=='minimal' else split)
-    if not len(df): raise InputError(f"{c.data or 'puzzles'}: no row for {split}; should have more puzzles")
-    self._fits(df)
+    if isinstance(self.data, pd.DataFrame): self._fits(df)
+    if not len(df): raise InputError(f"{self._name()}: no row for {split}; should have more puzzles")
     x,y = (encode_boards(df[k], self.chars, k) for k in ('question','answer'))
-    if c.task=='sudoku' and not (ok := valid_sudoku(y, x, c.side)).all():
-        raise InputError(f"row {df.index[int(ok.int().argmin())]+1}: the answer breaks the rules or the clues; should be the solution")
+    try: ok = torch.cat([self.valid(b, a) for a,b in zip(x.split(2**14), y.split(2**14))])
+    except InputError as e: raise InputError(f"{self._name()}, {split}: {e}") from None
+    if not ok.all():
+        raise InputError(f"{self._name()}: the answer of row {df.index[int(ok.int().argmin())]+1} breaks the rules or changes the question"
+                         f"; should be a solution")
     if c.task=='sudoku' and c.clues and split!='minimal': x = self._show(x, y, split)
     if c.task=='maze' and split=='train' and c.augment:
         x = maze_variants(x, c.side).flatten(0,1)
         y = solve_maze(x, c.side)
-    self._sets[split] = dict(inputs=x, labels=y, by_number=by_number)
+    self._sets[split] = dict(inputs=x.byte(), labels=y.byte(), by_number=by_number)  # a batch makes them int64
     return self._sets[split]
 
 @patch
@@ -122,8 +141,8 @@ def _show(self:PuzzleTask, x, y, split):
 
 @patch
 def about(self:PuzzleTask): # text
-    "What is trained on, in a line"
-    c,n = self.cfg.train,len(self.dataset('train')['inputs'])
+    "What is trained on, in a line; bad rows for training or validation are noticed here"
+    c,n,_ = self.cfg.train,*(len(self.dataset(s)['inputs']) for s in ('train','valid'))
     if c.task=='maze' and c.augment: return f"{n//8:,} mazes to train on, each in 8 positions"
     return f"{n:,} puzzles to train on" + ", a symmetry of each drawn every time"*c.augment
 
@@ -135,12 +154,12 @@ def left_out(self:PuzzleTask,
     "Rows that do not fit; of boards there are none"
     return 0
 
-# %% ../nbs/04c_boards.ipynb #4a710594
+# %% ../nbs/04c_boards.ipynb #78d7a601
 @patch
 def _draw(self:PuzzleTask, idx, gen):
     "Training rows with everything that is drawn about them"
     c,d = self.cfg.train,self.dataset('train')
-    x,y = d['inputs'][idx],d['labels'][idx]
+    x,y = d['inputs'][idx].long(),d['labels'][idx].long()
     if c.task=='maze': return x,y
     if c.clues: x = add_clues(x, y, c.clues, gen)
     if not c.augment: return x,y
@@ -169,15 +188,15 @@ def batches(self:PuzzleTask,
         x,y = self._draw(torch.from_numpy(idx), gen)
         yield to_batch(x[rank::world], y[rank::world])
 
-# %% ../nbs/04c_boards.ipynb #1a92291c
+# %% ../nbs/04c_boards.ipynb #22cdfa70
 def to_batch(
     inputs:torch.Tensor,      # (b,cells) tokens
     labels:torch.Tensor=None, # (b,cells) tokens; None: unknown
     rows=None,                # numbers of the rows
 ): # dict as the model and the trainer want it
-    "Boards as a batch; padding carries no loss"
-    batch = dict(input_ids=inputs, attention_mask=torch.ones_like(inputs))
-    if labels is not None: batch['labels'] = labels.masked_fill(labels==0, -100)
+    "Boards as a batch: no padding, so no mask, and loss at every cell"
+    batch = dict(input_ids=inputs.long())
+    if labels is not None: batch['labels'] = labels.long()
     if rows is not None: batch['row'] = torch.as_tensor(rows)
     return batch
 
@@ -196,16 +215,7 @@ def eval_batches(self:PuzzleTask,
         part = torch.from_numpy(idx[i:i+batch_size])
         yield to_batch(d['inputs'][part], d['labels'][part], part)
 
-# %% ../nbs/04c_boards.ipynb #8a1e9cb8
-@patch
-def valid(self:PuzzleTask,
-    preds:torch.Tensor,  # (...,b,cells) tokens
-    inputs:torch.Tensor, # (b,cells) tokens
-): # (...,b) bool
-    "Do the rules hold, and does the answer agree with the question?"
-    check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
-    return check(preds, inputs, self.cfg.train.side)
-
+# %% ../nbs/04c_boards.ipynb #b9a900eb
 @patch
 def score(self:PuzzleTask,
     preds:torch.Tensor, # (b,cells) tokens
@@ -228,16 +238,20 @@ def groups(self:PuzzleTask,
     low = (n//width*width).tolist()
     return [f"{a:3}-{a+width-1} {unit}" for a in low]
 
-# %% ../nbs/04c_boards.ipynb #a9eb8234
+# %% ../nbs/04c_boards.ipynb #3cb733a1
 @patch
 def prompt(self:PuzzleTask,
     boards:list, # boards as text
 ): # a batch without labels; raises `InputError` where a board is not one
     "Boards to be solved"
     c = self.cfg.train
+    for b in boards:
+        n = isqrt(sum(not o.isspace() and o not in '|-+' for o in b))
+        if c.task=='sudoku' and n!=c.side and n in (4,6,9,16):
+            raise InputError(f"board of {n}x{n}; should be {c.side}x{c.side}, as this model was trained")
     found = [(check_sudoku if c.task=='sudoku' else check_maze)(b) for b in boards]
-    for i,(_,side) in enumerate(found):
-        if side!=c.side: raise InputError(f"board {i+1}: {side}x{side}; should be {c.side}x{c.side}, as this model was trained")
+    for _,side in found:
+        if side!=c.side: raise InputError(f"board of {side}x{side}; should be {c.side}x{c.side}, as this model was trained")
     return to_batch(encode_boards([b for b,_ in found], self.chars))
 
 @patch

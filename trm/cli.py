@@ -129,7 +129,7 @@ def trm_train(
     trainer.fit()
     if trainer.rank==0: print(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
-# %% ../nbs/11_cli.ipynb #ca8916ed
+# %% ../nbs/11_cli.ipynb #8f2ca102
 def open_run(
     run,          # a run folder, or owner/name on the hub
     data:str='',  # other data than the run's
@@ -140,14 +140,17 @@ def open_run(
     path = find_file(run, 'config.json')
     cfg = config_from_dict(read_json(path), path)
     cfg = cfg.change(data=str(data or cfg.train.data))
-    if cfg.train.task!='text': return model,PuzzleTask(cfg, cfg.train.data or find_file(run, 'puzzles.parquet'))
+    if cfg.train.task!='text':
+        task = PuzzleTask(cfg, cfg.train.data or find_file(run, 'puzzles.parquet'))
+        if (task.vocab_size,task.seq_len)==(model.cfg.vocab_size,model.cfg.seq_len): return model,task
+        raise InputError(f"{run}: side={cfg.train.side} in config.json is not the model's; should be as trained")
     tok = load_tokenizer(find_file(run, 'tokenizer.json'))
     if tok.get_vocab_size()!=model.cfg.vocab_size:
         raise InputError(f"{run}: tokenizer.json has {tok.get_vocab_size()} tokens"
                          f"; should have the model's {model.cfg.vocab_size}")
     return model,TextTask(cfg, tok)
 
-# %% ../nbs/11_cli.ipynb #7e847c66
+# %% ../nbs/11_cli.ipynb #543d3459
 def _pick_split(split, task, data, other):
     "The split to score, if it is one"
     known = ['valid','test','all'] + ['minimal']*(task.cfg.train.task=='sudoku')
@@ -174,10 +177,12 @@ def trm_eval(
     "Score a trained model on held-out problems"
     _positive(steps=steps, limit=limit)
     model,task = open_run(run)
-    other = data and Path(data).resolve()!=Path(task.cfg.train.data).resolve()
+    own = task.cfg.train.data
+    other = data and not (own and Path(data).resolve()==Path(own).resolve())
     if other: model,task = open_run(run, data)
     split,t0 = _pick_split(split, task, data, other),time.perf_counter()
-    df = evaluate(model, task, split, steps and [steps], limit, progress=lambda b: tqdm(b, disable=None, unit='batch'))
+    if steps: steps = [steps] if task.stop_id is not None else range(1, steps+1)  # a board passes through all of them
+    df = evaluate(model, task, split, steps, limit, progress=lambda b: tqdm(b, disable=None, unit='batch'))
     trained = [] if other else task.trained
     s = summarize(df, trained)
     if 'q' in df: s['halting'] = halting(df)
@@ -187,7 +192,7 @@ def trm_eval(
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
     print('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #97ff1593
+# %% ../nbs/11_cli.ipynb #e0033379
 def _solve_text(model, task, problem, steps):
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
@@ -215,7 +220,7 @@ def trm_solve(
     if len(given)!=1 or text!=(problem is not None):
         raise InputError(f"{run}: should be asked " + ('a problem as text' if text else 'a --board or a --file of boards'))
     if text: _solve_text(model, task, problem, steps)
-    elif file: _solve_file(model, task, file, steps)
+    elif file is not None: _solve_file(model, task, file, steps)
     else: print(tell_steps(model, task, {k: v.to(next(model.parameters()).device) for k,v in task.prompt([board]).items()}, steps))
 
 # %% ../nbs/11_cli.ipynb #8ee0344a

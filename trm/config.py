@@ -231,7 +231,7 @@ def config_from_dict(
         return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
     except InputError as e: raise InputError(f"{where}: {e}") from None
 
-# %% ../nbs/00_config.ipynb #a5deabe5
+# %% ../nbs/00_config.ipynb #23a69f13
 _puzzle = dict(n_heads=4, states=2, n_recurrence=8, mask='full', detach=True, halt=True)
 _paper = _puzzle | dict(n_heads=8, n_recurrence=16, n_cycles=3, n_latent=6, hidden_multiple=256)
 _published = dict(batch_size=768, steps=65_000, learning_rate=1e-4, weight_decay=1., warmup_steps=2000, min_lr=1., clip=0., ema=.999,
@@ -253,8 +253,8 @@ presets = dict(
         TrainConfig(task='sudoku', side=4, puzzles=2000, clues=8, steps=2000, warmup_steps=10, learning_rate=3e-3, weight_decay=.3,
                     optimizer='muon', ema=.99, supervision='carried', eval_every=500, save_every=500, log_every=50), 'sudoku4'),
     sudoku6 = Config(
-        ModelConfig(d_model=96, n_latent=1, norm='pre', hidden_multiple=16, mixer='mlp', position='none', **_puzzle),
-        TrainConfig(task='sudoku', side=6, puzzles=4000, clues=14, steps=4000, warmup_steps=20, learning_rate=3e-3, weight_decay=.3,
+        ModelConfig(d_model=96, n_latent=1, hidden_multiple=16, mixer='mlp', position='none', **_puzzle),
+        TrainConfig(task='sudoku', side=6, puzzles=4000, clues=14, steps=2500, warmup_steps=20, learning_rate=3e-3, weight_decay=.3,
                     optimizer='muon', ema=.99, supervision='carried', eval_every=500, save_every=500, log_every=50), 'sudoku6'),
     sudoku_extreme = Config(
         ModelConfig(d_model=512, mixer='mlp', position='none', **_paper), TrainConfig(task='sudoku', side=9, **_published), 'sudoku_extreme'),

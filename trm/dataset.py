@@ -204,7 +204,7 @@ def _batches(self:StreamingMathDataset, part, parts):
                              f"; should have fewer devices or workers, or smaller row groups")
     if left: yield collate(left)
 
-# %% ../nbs/03_dataset.ipynb #3d8b6e0d
+# %% ../nbs/03_dataset.ipynb #d5b25d49
 class TextTask:
     "Problem–solution text as the trainer and the solver see it"
     stop_id = eos_id  # the token that ends a response
@@ -215,6 +215,8 @@ class TextTask:
         c,self.cfg,self.tok = cfg.train,cfg,tok
         if cfg.model.mask=='full':
             raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
+        if cfg.model.halt:
+            raise InputError("halt=true: the halting head reads the first position, which sees nothing of a text; should be false")
         if c.supervision=='carried':
             raise InputError("supervision=carried: rows of text differ in length; should be unrolled")
         if cfg.model.mask=='prefix' and c.loss_on=='all':

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['halt_early', 'solve_boards', 'tell_steps', 'stop_steps', 'halting', 'calibration', 'show_halting']
 
-# %% ../nbs/10a_halting.ipynb #ffd79091
+# %% ../nbs/10a_halting.ipynb #08b84495
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 
 from .config import InputError
 from .model import TRM
+from .solve import step_answers
 
-# %% ../nbs/10a_halting.ipynb #051a68e2
+# %% ../nbs/10a_halting.ipynb #6efa7fdf
 @torch.no_grad()
 def halt_early(
     model:TRM,   # the model
@@ -26,17 +27,17 @@ def halt_early(
     preds,took,q = torch.zeros_like(ids),ids.new_zeros(len(ids)),torch.zeros(len(ids), device=ids.device)
     live,state,rows = torch.arange(len(ids), device=ids.device),None,{k: v for k,v in batch.items() if k!='labels'}
     for t in range(steps or model.cfg.n_recurrence):
-        out = model.step(rows, state, generator=torch.Generator(ids.device).manual_seed(0))
+        out = model.step(rows, state)
         preds[live],took[live] = out['logits'].argmax(-1),t+1
         if out['halt_logits'] is None: state = out['state']; continue
-        q[live] = out['halt_logits'].sigmoid()
+        q[live] = out['halt_logits'].float().sigmoid()
         on = q[live]<=sure
         live,rows = live[on],{k: v[on] for k,v in rows.items()}
         state = tuple(None if s is None else s[on] for s in out['state'])
         if not len(live): break
     return preds,took,q if model.cfg.halt else None
 
-# %% ../nbs/10a_halting.ipynb #8b90516d
+# %% ../nbs/10a_halting.ipynb #31fe04e7
 def solve_boards(
     model:TRM,   # the model
     task,        # with `prompt`, `valid` and `text`
@@ -50,15 +51,16 @@ def solve_boards(
         except InputError as e: errors.append(str(e))
     df = pd.DataFrame(dict(board=boards, answer='', valid=False, steps=0, q=float('nan'), error=errors))
     if not good: return df
-    batch = {k: torch.cat([g[k] for g in good]).to(next(model.parameters()).device) for k in good[0]}
-    preds,took,q = halt_early(model, batch, steps)
+    ids = torch.cat([g['input_ids'] for g in good]).to(next(model.parameters()).device)
+    parts = [halt_early(model, dict(input_ids=i), steps) for i in ids.split(max(2**15//task.seq_len, 1))]
+    preds,took,q = (None if p[0] is None else torch.cat(p) for p in zip(*parts))
     ok = df.error==''
     df.loc[ok,'answer'] = [task.text(p).replace('\n','') for p in preds]
-    for k,v in dict(valid=task.valid(preds, batch['input_ids']), steps=took, q=q).items():
+    for k,v in dict(valid=task.valid(preds, ids), steps=took, q=q).items():
         if v is not None: df.loc[ok,k] = v.tolist()
     return df
 
-# %% ../nbs/10a_halting.ipynb #daaab525
+# %% ../nbs/10a_halting.ipynb #a64e07b4
 def tell_steps(
     model:TRM,   # the model
     task,        # with `valid` and `text`
@@ -67,15 +69,15 @@ def tell_steps(
 ): # text: a line for each step, then board and answer side by side, then the verdict
     "How one board is solved"
     ids,lines = batch['input_ids'],[]
-    before,(_,took,_) = ids,halt_early(model, batch, steps)
-    for t in range(1, took.item()+1):
-        now,_,q = halt_early(model, batch, t)
+    before,took = ids,halt_early(model, batch, steps)[1].item()
+    preds,q = step_answers(model, batch, took)
+    for t,now in enumerate(preds, 1):
         ok = 'hold' if task.valid(now, ids)[0] else 'are broken'
-        sure = '' if q is None else f', {q.item():.0%} sure'
-        lines.append(f"step {t}: {(now!=before).sum().item()} cells written, the rules {ok}{sure}")
+        sure = '' if q is None else f', {q[t-1].item():.0%} sure'
+        lines.append(f"step {t}: cells changed: {(now!=before).sum().item()}, the rules {ok}{sure}")
         before = now
     sides = [f"{a}    {b}" for a,b in zip(task.text(ids[0]).splitlines(), task.text(before[0]).splitlines())]
-    verdict = f"rules hold: {'yes' if task.valid(before, ids)[0] else 'no'}; {took.item()} steps"
+    verdict = f"rules hold: {'yes' if task.valid(before, ids)[0] else 'no'}; {took} steps"
     return '\n'.join([*lines, '', *sides, '', verdict])
 
 # %% ../nbs/10a_halting.ipynb #ca386568

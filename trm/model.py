@@ -21,7 +21,7 @@ from .config import Config, InputError, ModelConfig, config_from_dict, config_to
 from .recursion import think
 from .weights import fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
 
-# %% ../nbs/07_model.ipynb #bc72fe40
+# %% ../nbs/07_model.ipynb #74c43b19
 class TRM(nn.Module):
     "A tiny recursive model: tokens in, logits out at every step"
     def __init__(self,
@@ -43,7 +43,7 @@ class TRM(nn.Module):
             self.register_buffer('rope', rotary_table(l, d//cfg.n_heads), persistent=False)
 
     def forward(self,
-        batch:dict,  # `input_ids` (b,l), `attention_mask` (b,l) and, where they apply, `prefix_len`, `puzzle_ids` (b,)
+        batch:dict,  # `input_ids` (b,l) and, where they apply, `attention_mask` (b,l), `prefix_len`, `puzzle_ids` (b,)
         steps=None,  # how many steps; None: `n_recurrence`
     ): # (t,b,l,v): logits of every step
         "All steps on one batch"
@@ -66,31 +66,33 @@ def embed_batch(self:TRM,
     if c.position!='learned': return e,0
     return e*.5**.5,self.pos[:e.shape[1]]*(c.d_model/2)**.5
 
-# %% ../nbs/07_model.ipynb #48f8ada8
+# %% ../nbs/07_model.ipynb #22a349e4
 def prepare(
     model:TRM,      # the model
     batch:dict,     # as for `TRM.forward`
-    generator=None, # `torch.Generator` of the noise, where the start is noise
+    generator=None, # `torch.Generator` of noise for each row, where the start is noise; None: the same for all, seed 0
 ): # x, (y, z), net
     "Embed a batch: what is injected, where the states start, and the network to apply"
     c,(e,p) = model.cfg,model.embed_batch(batch)
     if c.states==1: x,start = (e if c.inject else 0)+(p if c.position_every else 0),(e+p,None)
     elif c.start=='fixed': x,start = e+p,tuple(s.to(e.dtype).expand_as(e) for s in (model.y_init, model.z_init))
-    else: x,start = e+p,torch.randn(2, *e.shape, generator=generator, device=e.device, dtype=e.dtype).unbind()
+    elif generator: x,start = e+p,torch.randn(2, *e.shape, generator=generator, device=e.device, dtype=e.dtype).unbind()
+    else: x,start = e+p,torch.randn(2, *e.shape[1:], generator=torch.Generator().manual_seed(0)).to(e)[:,None].expand(2, *e.shape).unbind()
     if c.mixer=='mlp': return x,start,model.block
     rope = model.rope[:,:e.shape[1]] if c.position=='rotary' else None
-    see = F.pad(batch['attention_mask'], (c.puzzle_tokens,0), value=1)
-    mask = make_mask(c.mask, see, batch.get('prefix_len'))
+    see,mask = batch.get('attention_mask'),None
+    if see is None and c.mask!='full': see = torch.ones_like(batch['input_ids'])
+    if see is not None: mask = make_mask(c.mask, F.pad(see, (c.puzzle_tokens,0), value=1), batch.get('prefix_len'))
     return x,start,lambda h: model.block(h, mask, rope)
 
-# %% ../nbs/07_model.ipynb #001feee7
+# %% ../nbs/07_model.ipynb #a4f2659f
 @patch
 def run(self:TRM,
     batch:dict,     # as for `TRM.forward`
     steps=None,     # how many steps; None: `n_recurrence`
     state=None,     # (y, z) to go on from, each (b,k+l,d); None: the start
     reset=None,     # (b,) bool: rows that start anew; None: no row
-    generator=None, # `torch.Generator` of the noise, where the start is noise
+    generator=None, # see `prepare`
 ): # dict: `logits` (t,b,l,v), `halt_logits` (t,b) or None, `state` (y, z) after the last step
     "Some steps on one batch, with or without gradient as the caller has it"
     def cut(s): return tuple(o.detach() if self.cfg.detach and o is not None else o for o in s)

@@ -6,11 +6,12 @@
 __all__ = ['maze_chars', 'colors', 'sudoku_chars', 'box_shape', 'encode_boards', 'decode_boards', 'read_puzzles', 'write_puzzles',
            'find_split', 'read_boards', 'draw_board']
 
-# %% ../nbs/04_puzzle.ipynb #9c424178
+# %% ../nbs/04_puzzle.ipynb #4d45fb54
 import csv
 import json
 from math import isqrt
 from pathlib import Path
+from tokenize import TokenError
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -101,7 +102,7 @@ def _check_columns(df, where):
     if not len(df): raise InputError(f"{where}: no rows; should have at least one puzzle")
     return df.astype(dict(question=str, answer=str))
 
-# %% ../nbs/04_puzzle.ipynb #6791f13e
+# %% ../nbs/04_puzzle.ipynb #c2865bb6
 def _read(path, chars):
     if path.is_dir(): return _read_arrays(path, chars)
     if path.suffix=='.parquet': return pd.read_parquet(path)
@@ -122,7 +123,7 @@ def read_puzzles(
     except InputError: raise
     except FileNotFoundError as e:
         raise InputError(f"{e.filename or path}: not found; should be a puzzle file") from None
-    except (OSError, ValueError, EOFError, NotImplementedError) as e:
+    except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError, TokenError) as e:
         why = (str(e).strip() or type(e).__name__).splitlines()[0][:80]
         raise InputError(f"{path}: cannot be read ({why}); should be puzzles") from None
 

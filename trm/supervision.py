@@ -79,7 +79,7 @@ def halt_loss(
     "The loss of saying 'done' when it is not, and of not saying so when it is"
     return F.binary_cross_entropy_with_logits(halt_logits.float(), exact.float(), reduction='none')
 
-# %% ../nbs/08_supervision.ipynb #7f71334d
+# %% ../nbs/08_supervision.ipynb #9eefdfbc
 def unrolled(
     run,                  # `TRM.run`, or a wrapper around it with the same call
     batch:dict,           # `input_ids`, `labels`, `attention_mask`, ...
@@ -93,10 +93,10 @@ def unrolled(
     out,labels = run(batch, generator=generator),batch['labels']
     losses = step_losses(out['logits'], labels, n_tokens, **kw)
     weights = weights.to(losses)
-    total,log = losses@weights,{f'loss_step{i+1}': l for i,l in enumerate(losses.detach())}
+    total,log = (losses*weights).sum(),{f'loss_step{i+1}': l for i,l in enumerate(losses.detach())}
     if out['halt_logits'] is not None:
         exact = step_scores(out['logits'].argmax(-1), labels)['exact']
-        halts = halt_loss(out['halt_logits'], exact).mean(1)@weights
+        halts = (halt_loss(out['halt_logits'], exact).mean(1)*weights).sum()
         total,log = total+halt_weight*halts,log | dict(halt_loss=halts.detach())
     return total,dict(loss=total.detach()) | log
 

@@ -31,7 +31,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import carried, first_carry, step_losses, step_scores, step_weights, unrolled
 from .weights import read_json
 
-# %% ../nbs/09_trainer.ipynb #98ed023c
+# %% ../nbs/09_trainer.ipynb #6e9ef5ba
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -44,6 +44,8 @@ class Trainer:
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
         self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence)
         self.device,self.carry = pick_device(c.device),None
+        if c.loss=='stablemax' and self.device.type=='mps':
+            raise InputError("loss=stablemax: is in float64, which MPS lacks; should be stablemax32")
         if c.wandb and not find_spec('wandb'):
             raise InputError("wandb=true: the package is missing"
                              "; should be installed by pip install trm[wandb]")
@@ -155,7 +157,7 @@ def train_step(self:Trainer,
     self.step += 1
     return log | dict(grad_norm=norm)
 
-# %% ../nbs/09_trainer.ipynb #fe9ed75f
+# %% ../nbs/09_trainer.ipynb #3953cad6
 @patch
 @torch.no_grad()
 def validate(self:Trainer):
@@ -164,8 +166,7 @@ def validate(self:Trainer):
     sums = torch.zeros(5, self.cfg.model.n_recurrence, device=self.device)
     for batch in self.task.eval_batches('valid', 2*c.batch_size, c.eval_rows, self.rank, self.world):
         batch = {k: v.to(self.device) for k,v in batch.items()}
-        g = torch.Generator(self.device).manual_seed(0)  # every look begins from the same noise, if from noise
-        with autocast(self.device, c.precision): logits = model.run(batch, generator=g)['logits']
+        with autocast(self.device, c.precision): logits = model(batch)
         n = (batch['labels']!=-100).sum()
         s = step_scores(logits.argmax(-1), batch['labels'])
         loss = step_losses(logits, batch['labels'], 1, loss=c.loss).float()
@@ -200,7 +201,7 @@ def look(self:Trainer):
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
           'best' if best else '', flush=True)
 
-# %% ../nbs/09_trainer.ipynb #695a318e
+# %% ../nbs/09_trainer.ipynb #7eb65588
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -226,7 +227,7 @@ def fit(self:Trainer):
     tokens,t0 = 0,time.perf_counter()
     while self.step<c.steps:
         batch = next(stream)
-        logs.append(self.train_step(batch)); tokens += int(batch['attention_mask'].sum())
+        logs.append(self.train_step(batch)); tokens += int(batch.get('attention_mask', torch.ones_like(batch['input_ids'])).sum())
         self.seconds = time.perf_counter()-began
         bar.update()
         if self.step%c.log_every==0 or self.step==c.steps:
