@@ -112,7 +112,7 @@ def calibration(
     cut = (df.q*bins).clip(upper=bins-1e-9).astype(int)
     return df.groupby(cut).agg(q=('q','mean'), exact=('exact','mean'), n=('q','size')).reset_index(drop=True)
 
-# %% ../nbs/10a_halting.ipynb #d87dd450
+# %% ../nbs/10a_halting.ipynb #399f4945
 def show_halting(
     df:pd.DataFrame, # as `evaluate` gives it, with q
     axs=None,        # two axes; None: a new figure
@@ -128,6 +128,6 @@ def show_halting(
     c = calibration(df[df.step==df.step.max()])
     axs[1].plot([0,1], [0,1], ':', color='grey'); axs[1].plot(c.q, c.exact, 'o-', color='#333333')
     for _,r in c.iterrows(): axs[1].annotate(f'{r.n:.0f}', (r.q,r.exact), xytext=(4,-9), textcoords='offset points', fontsize=7)
-    axs[0].set(xlabel='step', ylabel='halting probability q', ylim=(-.03,1.03)); axs[0].legend()
+    axs[0].set(xlabel='step', ylabel='halting probability q', ylim=(-.03,1.25)); axs[0].legend(loc='upper left', fontsize=8)
     axs[1].set(xlabel='q after the last step', ylabel='share right')
     return axs

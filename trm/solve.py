@@ -42,7 +42,7 @@ def generate(
     resp = ids.masked_fill(~where, -100)
     return torch.stack([r.roll(-int(s)) for r,s in zip(resp, start)])[:,:int((n-start).max())]
 
-# %% ../nbs/10_solve.ipynb #ef66003d
+# %% ../nbs/10_solve.ipynb #0530818a
 def answer(
     model:TRM,  # the model
     task,       # whose `stop_id` says how answers are given
@@ -60,9 +60,9 @@ def step_answers(
     steps=None, # recursion steps; None: as trained
 ): # (t,b,l) predicted ids, and (t,b) probabilities of being done, or None
     "What a board's answer is after each step"
-    out = model.run(batch, steps, generator=torch.Generator(batch['input_ids'].device).manual_seed(0))
+    out = model.run(batch, steps)
     q = out['halt_logits']
-    return out['logits'].argmax(-1),None if q is None else q.sigmoid()
+    return out['logits'].argmax(-1),None if q is None else q.float().sigmoid()
 
 def _answers(model, task, batch, steps):
     "Answers for each number of steps, with what else is known about them"
