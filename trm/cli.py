@@ -150,7 +150,7 @@ def open_run(
                          f"; should have the model's {model.cfg.vocab_size}")
     return model,TextTask(cfg, tok)
 
-# %% ../nbs/11_cli.ipynb #543d3459
+# %% ../nbs/11_cli.ipynb #8a834378
 def _pick_split(split, task, data, other):
     "The split to score, if it is one"
     known = ['valid','test','all'] + ['minimal']*(task.cfg.train.task=='sudoku')
@@ -165,6 +165,7 @@ def _report(s, split):
     if halt: print(f"halting: {halt['mean_steps']:.2f} steps on average, exact {halt['exact']:.4f}; "
                    f"calibration error {halt['calibration_error']:.3f}")
 
+# %% ../nbs/11_cli.ipynb #588beb12
 @command
 def trm_eval(
     run:str,         # a run folder, or owner/name on the hub
@@ -192,7 +193,7 @@ def trm_eval(
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
     print('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #e0033379
+# %% ../nbs/11_cli.ipynb #3f5c7fe0
 def _solve_text(model, task, problem, steps):
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
@@ -205,6 +206,7 @@ def _solve_file(model, task, file, steps):
     print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
     if (df.error!='').any(): sys.exit(2)
 
+# %% ../nbs/11_cli.ipynb #7eebe195
 @command
 def trm_solve(
     run:str,        # a run folder, or owner/name on the hub

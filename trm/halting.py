@@ -14,11 +14,11 @@ from .config import InputError
 from .model import TRM
 from .solve import step_answers
 
-# %% ../nbs/10a_halting.ipynb #6efa7fdf
+# %% ../nbs/10a_halting.ipynb #ad1a8849
 @torch.no_grad()
 def halt_early(
     model:TRM,   # the model
-    batch:dict,  # a batch of boards
+    batch:dict,  # `input_ids` (b,l)
     steps=None,  # most steps; None: as trained
     sure:float=.5, # halt when q is larger; without a halting head nobody halts
 ): # (b,l) predicted ids, (b,) steps taken, (b,) q at the end or None
@@ -80,7 +80,7 @@ def tell_steps(
     verdict = f"rules hold: {'yes' if task.valid(before, ids)[0] else 'no'}; {took} steps"
     return '\n'.join([*lines, '', *sides, '', verdict])
 
-# %% ../nbs/10a_halting.ipynb #ca386568
+# %% ../nbs/10a_halting.ipynb #9c0f5c8d
 def stop_steps(
     df:pd.DataFrame, # as `evaluate` gives it, with q
     sure:float=.5,   # halt when q is larger
@@ -100,10 +100,11 @@ def halting(
     said = last.q>sure
     table = calibration(last, bins)
     error = ((table.q-table.exact).abs()*table.n).sum()/table.n.sum()
-    d = dict(mean_steps=stop.step.mean(), exact=stop.exact.mean(), said_done=said.mean(),
+    d = dict(mean_steps=stop.step.mean(), exact=stop.exact.mean(), exact_all_steps=last.exact.mean(), said_done=said.mean(),
              right_when_done=last.exact[said].mean(), right_when_not=last.exact[~said].mean(), calibration_error=error)
     return {k: None if pd.isna(v) else round(float(v), 4) for k,v in d.items()}
 
+# %% ../nbs/10a_halting.ipynb #7544193e
 def calibration(
     df:pd.DataFrame, # rows of one step, with `q` and `exact`
     bins:int=10,     # of equal width

@@ -85,7 +85,7 @@ def prepare(
     if see is not None: mask = make_mask(c.mask, F.pad(see, (c.puzzle_tokens,0), value=1), batch.get('prefix_len'))
     return x,start,lambda h: model.block(h, mask, rope)
 
-# %% ../nbs/07_model.ipynb #a4f2659f
+# %% ../nbs/07_model.ipynb #7999ad49
 @patch
 def run(self:TRM,
     batch:dict,     # as for `TRM.forward`
@@ -113,6 +113,7 @@ def _step(self:TRM, x, net, state):
     y,z = checkpoint(f, x, *state, use_reentrant=False) if c.checkpoint and torch.is_grad_enabled() else f(x, *state)
     return (y,z),self.head(y[:,k:]),self.halt_head(y[:,0])[:,0] if c.halt else None
 
+# %% ../nbs/07_model.ipynb #5d779835
 @patch
 def step(self:TRM,
     batch:dict, # as for `TRM.forward`

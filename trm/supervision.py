@@ -100,7 +100,7 @@ def unrolled(
         total,log = total+halt_weight*halts,log | dict(halt_loss=halts.detach())
     return total,dict(loss=total.detach()) | log
 
-# %% ../nbs/08_supervision.ipynb #f889be76
+# %% ../nbs/08_supervision.ipynb #63ed8e56
 def first_carry(
     batch:dict, # any batch; its rows will be replaced
 ): # dict: `batch`, `state`, `steps` (b,), `halted` (b,) bool
@@ -110,12 +110,13 @@ def first_carry(
 
 def refill(
     carry:dict, # as `carried` gives it
-    batch:dict, # new examples, one for each row
+    batch:dict, # new examples, one for each row: `input_ids`, `labels` (b,l), ...
 ): # dict of tensors: the batch to work on
     "Put a new example wherever a row has halted"
     def pick(new, old): return torch.where(carry['halted'].view(-1, *[1]*(new.ndim-1)), new, old)
     return {k: pick(v, carry['batch'][k]) for k,v in batch.items()}
 
+# %% ../nbs/08_supervision.ipynb #911c5ac9
 def halts(
     halt_logits,          # (b,), or None: nobody leaves early
     steps:torch.Tensor,   # (b,) steps done

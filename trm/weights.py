@@ -93,7 +93,7 @@ def strip_prefix(
     "Take off what compiling and wrapping leave in front"
     return re.sub(r'^((_orig_mod|module|model|inner)\.)*', '', key)
 
-# %% ../nbs/06a_weights.ipynb #ce58cade
+# %% ../nbs/06a_weights.ipynb #b8523f9d
 def published_config(
     cfg, # dict of the published code's settings, or the path of a json file with them
 ): # a `ModelConfig`
@@ -101,8 +101,8 @@ def published_config(
     where = '' if isinstance(cfg, dict) else f'{cfg}: '
     d = cfg if isinstance(cfg, dict) else read_json(cfg)
     try:
-        width,kind = d['hidden_size'],d['puzzle_emb_ndim']
-        tokens = kind and (d.get('puzzle_emb_len') or -(-kind//width))
+        width,room = d['hidden_size'],d['puzzle_emb_ndim']
+        tokens = room and (d.get('puzzle_emb_len') or -(-room//width))
         position = {'rope':'rotary', 'rotary':'rotary', 'learned':'learned', 'none':'none'}[d['pos_encodings']]
         return ModelConfig(
             d_model=width, n_heads=d['num_heads'], n_layers=d['L_layers'], expansion=float(d['expansion']), hidden_multiple=256,
