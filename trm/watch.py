@@ -133,14 +133,14 @@ def show_groups(
            xlabel='recursion steps', title='exact answers, %')
     return ax
 
-# %% ../nbs/10b_watch.ipynb #f5419296
+# %% ../nbs/10b_watch.ipynb #a665b6f5
 def save_figures(
     run,             # a run folder
     model:TRM,       # its model
     task,            # with `pieces` (text) or `draw` (boards)
     df:pd.DataFrame, # as `evaluate` gives it
     split:str='test',# split of the examples
-    n:int=4,         # examples: of 100, those with the most that later steps repair
+    n:int=4,         # examples: of 50, those with the most that later steps repair
 ): # list of paths
     "Write figures of a run into its folder"
     folder = (Path(run) if Path(run).is_dir() else Path())/'figures'; folder.mkdir(parents=True, exist_ok=True)
@@ -149,10 +149,11 @@ def save_figures(
     show_groups(df); save('by_group')
     if (Path(run)/'metrics.csv').exists(): show_curves(run).set_yscale('log'); save('curves')
     if 'q' in df: show_halting(df); save('halting')
-    found = [(*step_preds(model, b), b) for b in task.eval_batches(split, 1, 100)]
+    steps = int(df.step.max())
+    found = [(*step_preds(model, b, steps), b) for b in task.eval_batches(split, 1, 50)]
     found = sorted(found, key=lambda f: -repaired(*f[:2]))[:n]
     if task.stop_id is not None:
-        _,axs = plt.subplots(n, figsize=(11,.3*n*(model.cfg.n_recurrence+.6)), squeeze=False)
+        _,axs = plt.subplots(n, figsize=(11,.3*n*(steps+.6)), squeeze=False)
         for ax,f in zip(axs[:,0], found): show_steps(*f[:2], task.pieces, ax)
         plt.tight_layout(); save('steps')
     else:
