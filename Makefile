@@ -32,10 +32,13 @@ export: $(BIN)/.ready
 readme: $(BIN)/.ready
 	$(BIN)/python tests/readme.py --write
 
-# the measurements in results/, an hour and more
+# the measurements in results/, some hours
 results: $(BIN)/.ready
 	$(BIN)/python tests/bench_demo.py
 	$(BIN)/python tests/bench_data.py
+	$(BIN)/python tests/bench_puzzles.py sudoku4
+	$(BIN)/python tests/bench_puzzles.py sudoku6
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py ablation
 
 clean:
 	rm -rf .venv build *.egg-info _docs _proc

@@ -16,10 +16,10 @@ from trm.checkpoint import provenance, read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
 from trm.dataset import TextTask
-from trm.model import read_json
 from trm.problems import bundled
 from trm.tokenizer import train_tokenizer
 from trm.trainer import Trainer
+from trm.weights import read_json
 
 demo = get_preset('demo')
 arms = dict(recursive='', dense='n_recurrence=1 steps=11850', deep='n_recurrence=1 n_layers=6 steps=4500')
