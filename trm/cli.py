@@ -193,7 +193,7 @@ def trm_eval(
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
     print('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #3f5c7fe0
+# %% ../nbs/11_cli.ipynb #0cdcd91a
 def _solve_text(model, task, problem, steps):
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
@@ -206,11 +206,13 @@ def _solve_file(model, task, file, steps):
     print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
     if (df.error!='').any(): sys.exit(2)
 
-# %% ../nbs/11_cli.ipynb #7eebe195
+_problem = Param('text of a problem', str, opt=False, nargs='?')
+
+# %% ../nbs/11_cli.ipynb #d8c82a4e
 @command
 def trm_solve(
     run:str,        # a run folder, or owner/name on the hub
-    problem:Param('text of a problem', str, opt=False, nargs='?')=None,
+    problem:_problem=None, # text of a problem
     board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
     file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
     steps:int=None, # most recursion steps; empty: as trained
