@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['command', 'trm_inspect', 'trm_tokenizer', 'make_task', 'trm_train', 'open_run', 'trm_eval', 'trm_solve', 'main']
 
-# %% ../nbs/11_cli.ipynb #184f80a2
+# %% ../nbs/11_cli.ipynb #7caf249f
 import sys
 import time
 from functools import wraps
 from json import dumps
 from pathlib import Path
 
-from fastcore.script import Param, anno_parser
+from fastcore.script import anno_parser
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
@@ -33,7 +33,7 @@ from .trainer import Trainer
 from .watch import save_figures
 from .weights import find_file, read_json
 
-# %% ../nbs/11_cli.ipynb #d6d311e2
+# %% ../nbs/11_cli.ipynb #3999a3fa
 def _fail(name, msg):
     print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
     sys.exit(2)
@@ -57,7 +57,10 @@ def command(
         parser = anno_parser(f, f.__name__)
         parser.error = lambda msg: _fail(f.__name__, f"{msg}; see {f.__name__} --help")
         args = [_spell(a, parser._option_string_actions) for a in (sys.argv[1:] if argv is None else argv)]
-        args = {k: v for k,v in vars(parser.parse_args(args)).items() if k not in ('pdb','xtra')}
+        known,rest = parser.parse_known_args(args)
+        args = {k: v for k,v in vars(known).items() if k not in ('pdb','xtra')}
+        if len(rest)==1 and rest[0][:1]!='-' and args.get('problem', '') is None: args['problem'] = rest[0]
+        elif rest: parser.error(f"unrecognized arguments: {' '.join(rest)}")
         try: f(**args)
         except (InputError, SafetensorError) as e: _fail(f.__name__, e)
         except KeyboardInterrupt:
@@ -193,7 +196,7 @@ def trm_eval(
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
     print('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #0cdcd91a
+# %% ../nbs/11_cli.ipynb #3f5c7fe0
 def _solve_text(model, task, problem, steps):
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
@@ -206,13 +209,11 @@ def _solve_file(model, task, file, steps):
     print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
     if (df.error!='').any(): sys.exit(2)
 
-_problem = Param('text of a problem', str, opt=False, nargs='?')
-
-# %% ../nbs/11_cli.ipynb #d8c82a4e
+# %% ../nbs/11_cli.ipynb #4891b411
 @command
 def trm_solve(
     run:str,        # a run folder, or owner/name on the hub
-    problem:_problem=None, # text of a problem
+    problem:str=None, # text of a problem; also without `--problem`
     board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
     file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
     steps:int=None, # most recursion steps; empty: as trained
