@@ -60,7 +60,7 @@ def solve_boards(
         if v is not None: df.loc[ok,k] = v.tolist()
     return df
 
-# %% ../nbs/10a_halting.ipynb #a64e07b4
+# %% ../nbs/10a_halting.ipynb #3db99bdd
 def tell_steps(
     model:TRM,   # the model
     task,        # with `valid` and `text`
@@ -77,7 +77,7 @@ def tell_steps(
         lines.append(f"step {t}: cells changed: {(now!=before).sum().item()}, the rules {ok}{sure}")
         before = now
     sides = [f"{a}    {b}" for a,b in zip(task.text(ids[0]).splitlines(), task.text(before[0]).splitlines())]
-    verdict = f"rules hold: {'yes' if task.valid(before, ids)[0] else 'no'}; {took} steps"
+    verdict = f"rules hold: {'yes' if task.valid(before, ids)[0] else 'no'}; {took} step{'s'*(took>1)}"
     return '\n'.join([*lines, '', *sides, '', verdict])
 
 # %% ../nbs/10a_halting.ipynb #9c0f5c8d
