@@ -112,7 +112,7 @@ def make_task(
     df = make_puzzles(cfg)
     return PuzzleTask(cfg, df),lambda: write_puzzles(df, path)
 
-# %% ../nbs/11_cli.ipynb #5da617e6
+# %% ../nbs/11_cli.ipynb #48c4a4a6
 @command
 def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_extreme, maze_hard
@@ -123,8 +123,9 @@ def trm_train(
 ):
     "Train a model"
     cfg = apply_sets(get_preset(preset), sets)
-    own = str(bundled()) if cfg.train.task=='text' else ''
-    cfg,run = cfg.change(data=data or cfg.train.data or own),Path(out or f'runs/{preset}')
+    data = data or cfg.train.data
+    if not data and cfg.train.task=='text': data = str(bundled())
+    cfg,run = cfg.change(data=data),Path(out or f'runs/{preset}')
     task,save = make_task(cfg, run)
     about = task.about()
     trainer = Trainer(cfg, task, run, resume)

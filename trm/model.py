@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRM', 'prepare']
 
-# %% ../nbs/07_model.ipynb #f7e5eeed
+# %% ../nbs/07_model.ipynb #60fab27d
 import json
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from .block import Block, linear, make_mask, rotary_table, trunc_normal
 from .config import Config, InputError, ModelConfig, config_from_dict, config_to_dict
 from .recursion import think
-from .weights import fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
+from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
 
 # %% ../nbs/07_model.ipynb #74c43b19
 class TRM(nn.Module):
@@ -146,7 +146,7 @@ def from_pretrained(cls:TRM,
     path = find_file(run, 'model.safetensors')
     return fill(model, read_tensors(path), path).eval()
 
-# %% ../nbs/07_model.ipynb #4d9ac235
+# %% ../nbs/07_model.ipynb #8a1258fb
 @patch(cls_method=True)
 def from_published(cls:TRM,
     weights, # state dict of the paper's code, or the path of a file with one
@@ -157,7 +157,5 @@ def from_published(cls:TRM,
     sd = weights if isinstance(weights, dict) else read_tensors(weights)
     model = cls(config if isinstance(config, ModelConfig) else published_config(config))
     sd,names = {strip_prefix(k): v for k,v in sd.items()},{k: published_name(k) for k in model.state_dict()}
-    for what,keys in (('lacks', set(names.values())-sd.keys()), ('has unknown', sd.keys()-set(names.values()))):
-        if keys: raise InputError(f"{where}: {what} {', '.join(sorted(keys)[:3])}"
-                                  f"; should be a state dict of the paper's code in this configuration")
+    check_names(names.values(), sd, where)
     return fill(model, {k: sd[v].float() for k,v in names.items()}, where).eval()
