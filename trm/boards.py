@@ -20,7 +20,7 @@ from .maze import check_maze, make_mazes, maze_variants, solve_maze, valid_path
 from .puzzle import box_shape, decode_boards, draw_board, encode_boards, find_split, maze_chars, read_puzzles, sudoku_chars
 from .sudoku import add_clues, augment_sudoku, check_sudoku, grid_split, make_sudoku, valid_sudoku
 
-# %% ../nbs/04c_boards.ipynb #a6ba3fac
+# %% ../nbs/04c_boards.ipynb #2edaf3ce
 def board_number(
     df:pd.DataFrame, # `question`, `answer`
     task:str,        # 'sudoku' or 'maze'
@@ -34,13 +34,12 @@ def board_number(
 
 def pick_split(
     number:np.ndarray, # as `board_number` gives it
-    split:str,         # 'train', 'valid', 'test' or 'all'
+    split:str,         # 'train', 'valid' or 'test'
     own_test=False,    # is there another file for the test?
 ): # (n,) bool
     "Which rows belong to a split"
     valid,test = (20<=number)&(number<25),number<20
-    if split in ('train','valid','test'): return dict(train=~valid if own_test else ~valid&~test, valid=valid, test=test)[split]
-    return np.ones(len(number), dtype=bool)
+    return dict(train=~valid if own_test else ~valid&~test, valid=valid, test=test)[split]
 
 # %% ../nbs/04c_boards.ipynb #8ddefd2a
 def make_puzzles(
@@ -113,7 +112,7 @@ def valid(self:PuzzleTask,
     check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
     return check(preds, inputs, self.cfg.train.side)
 
-# %% ../nbs/04c_boards.ipynb #e754aa72
+# %% ../nbs/04c_boards.ipynb #89dbd2c8
 @patch
 def dataset(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test', 'all' or 'minimal'
@@ -130,20 +129,15 @@ def dataset(self:PuzzleTask,
     if not ok.all():
         raise InputError(f"{self._name()}: the answer of row {df.index[int(ok.int().argmin())]+1} breaks the rules or changes the question"
                          f"; should be a solution")
-    if c.task=='sudoku' and c.clues and split!='minimal': x = self._show(x, y, split)
+    if c.task=='sudoku' and c.clues and split not in ('train','minimal'):  # training rows get theirs when they are drawn
+        x = add_clues(x, y, c.clues, torch.Generator().manual_seed(0))
     if c.task=='maze' and split=='train' and c.augment:
         x = maze_variants(x, c.side).flatten(0,1)
         y = solve_maze(x, c.side)
     self._sets[split] = dict(inputs=x.byte(), labels=y.byte(), by_number=by_number)  # a batch makes them int64
     return self._sets[split]
 
-# %% ../nbs/04c_boards.ipynb #c98781cb
-@patch
-def _show(self:PuzzleTask, x, y, split):
-    "More clues, the same ones each time; the training rows get theirs when they are drawn"
-    if split=='train': return x
-    return add_clues(x, y, self.cfg.train.clues, torch.Generator().manual_seed(0))
-
+# %% ../nbs/04c_boards.ipynb #fcbac24a
 @patch
 def about(self:PuzzleTask): # text
     "What is trained on, in a line; bad rows for training or validation are noticed here"

@@ -6,7 +6,7 @@
 __all__ = ['step_preds', 'show_steps', 'show_strip', 'repaired', 'first_right', 'show_first_right', 'read_states', 'show_groups',
            'save_figures']
 
-# %% ../nbs/10b_watch.ipynb #198e51b1
+# %% ../nbs/10b_watch.ipynb #7713ae33
 import warnings
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from matplotlib.colors import ListedColormap
 
 from .halting import show_halting
 from .model import TRM
-from .solve import by_group
+from .solve import by_group, step_answers
 from .trainer import show_curves
 
-# %% ../nbs/10b_watch.ipynb #b7e26e9f
-@torch.no_grad()
+# %% ../nbs/10b_watch.ipynb #7abc6965
 def step_preds(
     model:TRM,    # the model
     batch:dict,   # one row, with labels
@@ -30,7 +29,7 @@ def step_preds(
     "What each step predicts for the tokens of the true response"
     batch = {k: v.to(next(model.parameters()).device) for k,v in batch.items()}
     keep = batch['labels'][0]!=-100
-    return model(batch, steps)[:,0].argmax(-1)[:,keep].cpu(),batch['labels'][0][keep].cpu()
+    return step_answers(model, batch, steps)[0][:,0,keep].cpu(),batch['labels'][0][keep].cpu()
 
 def show_steps(
     preds:torch.Tensor,  # (t,m) as `step_preds` gives them
