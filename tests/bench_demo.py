@@ -15,7 +15,7 @@ from pathlib import Path
 from trm.checkpoint import provenance, read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
-from trm.dataset import TextTask
+from trm.text import TextTask
 from trm.problems import bundled
 from trm.tokenizer import train_tokenizer
 from trm.trainer import Trainer

@@ -16,10 +16,11 @@ from fastcore.script import anno_parser
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from .boards import PuzzleTask, make_puzzles
+from .boards import PuzzleTask
+from .splits import make_puzzles
 from .checkpoint import provenance
 from .config import InputError, apply_sets, config_from_dict, get_preset, write_file
-from .dataset import TextTask
+from .text import TextTask
 from .device import pick_device
 from .halting import halting, solve_boards, tell_steps
 from .inspection import inspect
@@ -28,7 +29,7 @@ from .pairs import open_pairs
 from .problems import bundled
 from .puzzle import find_split, read_boards, write_puzzles
 from .solve import answer, by_group, evaluate, summarize
-from .tokenizer import format_pair, load_tokenizer, save_tokenizer, train_tokenizer
+from .tokenizer import format_text, load_tokenizer, save_tokenizer, train_tokenizer
 from .trainer import Trainer
 from .watch import save_figures
 from .weights import find_file, read_json
@@ -81,7 +82,7 @@ def trm_inspect(
 ):
     "Show what is in a problem-solution data set"
     tok = load_tokenizer(tokenizer) if tokenizer else None
-    print(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_pair))
+    print(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_text))
 
 @command
 def trm_tokenizer(

@@ -60,7 +60,7 @@ def check_fields(
         if m['hi'] is not None and not v <= m['hi']:
             raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #d8152eb7
+# %% ../nbs/00_config.ipynb #68aa0d33
 @dataclass(frozen=True)
 class ModelConfig:
     "What the network is"
@@ -77,6 +77,7 @@ class ModelConfig:
     mask:str = opt('causal', 'causal', 'prefix', 'full')  # who may look at whom
     position:str = opt('rotary', 'rotary', 'learned', 'none')  # how a position is known
     norm:str = opt('post', 'post', 'pre')      # RMSNorm after the residual sum, or before the layer
+    gate:str = opt('silu', 'silu', 'normed')   # how SwiGLU gates: silu(g)·v, or sigmoid(g)·RMSNorm(g·v)
     inject:bool = opt(False)                   # add the question again at each application? with `states=2` always
     position_every:bool = opt(False)           # add learned positions again too? with `states=2` always
     detach:bool = opt(False)                   # cut the gradient between steps?
@@ -86,6 +87,7 @@ class ModelConfig:
     start:str = opt('fixed', 'fixed', 'noise') # with `states=2`: one fixed random vector, or fresh noise at each position
     puzzle_tokens:int = opt(0, lo=0, hi=1024)  # positions in front of the board; the first holds the puzzle's own vector
     puzzle_kinds:int = opt(1, lo=1, hi=10**8)  # how many such vectors; `puzzle_ids` in the batch chooses
+    symbols:int = opt(0, lo=0, hi=64)          # the last so many tokens are interchangeable, and a cell has a vector for each; 0: no
     vocab_size:int = opt(512, lo=1, hi=10**6)  # tokens; taken from the data when training
     seq_len:int = opt(256, lo=1, hi=10**6)     # longest input; taken from the data when training
 
@@ -100,12 +102,16 @@ class ModelConfig:
             raise InputError(f"mask={self.mask!r}: mixer='mlp' sees all positions, so mask should be full")
         if self.states==2 and not self.n_latent:
             raise InputError("n_latent=0: with states=2 the scratchpad needs at least 1 update")
+        if self.symbols and self.mixer!='mlp':
+            raise InputError(f"symbols={self.symbols}: wants mixer=mlp, not {self.mixer}")
+        if self.symbols>=self.vocab_size:
+            raise InputError(f"symbols={self.symbols}: should be fewer than the {self.vocab_size} tokens")
         if self.puzzle_tokens and self.mask!='full':
             raise InputError(f"mask={self.mask!r}: puzzle_tokens stand in front of a board, so mask should be full")
         if self.start=='noise' and self.states!=2:
             raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #1398bc4a
+# %% ../nbs/00_config.ipynb #3740c25f
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -148,6 +154,7 @@ class TrainConfig:
     log_every:int = opt(20, lo=1)              # steps between rows of metrics.csv
     seed:int = opt(0, lo=0, hi=2**31-1)                    # of weights, data order and everything drawn
     device:str = opt('auto', 'auto', 'cpu', 'cuda', 'mps')  # auto: CUDA, else MPS, else CPU
+    compile:bool = opt(False)                  # compile the block by torch.compile? needs a C++ compiler, or CUDA
     precision:str = opt('auto', 'auto', 'float32', 'bfloat16')  # auto: bfloat16 on CUDA, float32 elsewhere
     wandb:bool = opt(False)                    # log to Weights & Biases too? (extra `wandb`)
 

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['split_of', 'encode_pairs', 'to_example', 'Encoder', 'MathDataset', 'collate', 'length_batches',
-           'StreamingMathDataset', 'TextTask', 'extract_answer', 'same_answer']
+           'StreamingMathDataset']
 
-# %% ../nbs/03_dataset.ipynb #706d7ed8
-import re
+# %% ../nbs/03_dataset.ipynb #d8b71180
 from collections import Counter
 from hashlib import blake2b
 from itertools import count, islice
@@ -18,7 +17,7 @@ from fastcore.basics import patch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from .config import Config, InputError
+from .config import InputError
 from .pairs import drop_empty, open_pairs
 from .tokenizer import eos_id, format_prompt, pad_id
 
@@ -203,170 +202,3 @@ def _batches(self:StreamingMathDataset, part, parts):
             raise InputError(f"part {part} of {parts}: no usable row; left out: {self.enc.skipped}"
                              f"; should have fewer devices or workers, or smaller row groups")
     if left: yield collate(left)
-
-# %% ../nbs/03_dataset.ipynb #d5b25d49
-class TextTask:
-    "Problem–solution text as the trainer and the solver see it"
-    stop_id = eos_id  # the token that ends a response
-    def __init__(self,
-        cfg:Config, # the run; `cfg.train` says what data, and how
-        tok,        # a `tokenizers.Tokenizer`
-    ):
-        c,self.cfg,self.tok = cfg.train,cfg,tok
-        if cfg.model.mask=='full':
-            raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
-        if cfg.model.halt:
-            raise InputError("halt=true: the halting head reads the first position, which sees nothing of a text; should be false")
-        if c.supervision=='carried':
-            raise InputError("supervision=carried: rows of text differ in length; should be unrolled")
-        if cfg.model.mask=='prefix' and c.loss_on=='all':
-            raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
-                             "; should be response, or mask=causal")
-        self.vocab_size,self.seq_len,self._sets = tok.get_vocab_size(),c.max_seq_len,{}
-        self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
-
-    def dataset(self,
-        split:str, # 'train', 'valid', 'test' or 'all'
-    ): # a `MathDataset`, made once
-        "The rows of a split; `families` holds for training and validation, `loss_on` for training"
-        c,train = self.cfg.train,split in ('train','valid')
-        limit = c.eval_rows if c.streaming and split=='valid' else None
-        if split not in self._sets: self._sets[split] = MathDataset(
-            c.data, self.tok, c.max_seq_len, None if split=='all' else split, self.trained if train else (),
-            c.loss_on if split=='train' else 'response', limit)
-        names = self._sets[split].names
-        if train and (lost := set(self.trained)-set(names)) and not limit: raise InputError(
-            f"families={c.families}: no usable row of {', '.join(sorted(lost))}; there are {', '.join(names)}; empty means all")
-        return self._sets[split]
-
-# %% ../nbs/03_dataset.ipynb #29ea3b80
-@patch
-def batches(self:TextTask,
-    batch_size:int, # rows of all ranks together
-    start:int=0,    # number of the first batch
-    rank:int=0,     # which device
-    world:int=1,    # of how many; divides `batch_size`
-): # endless iterator of batches, this rank's rows of each
-    "Training batches, a function of the seed and their number only"
-    c = self.cfg.train
-    if c.streaming:
-        ds = StreamingMathDataset(c.data, self.tok, c.max_seq_len, 'train', self.trained, c.loss_on,
-                                  batch_size//world, c.seed, rank, world, start, max(c.workers,1))
-        yield from torch.utils.data.DataLoader(ds, batch_size=None, num_workers=c.workers)
-    ds,epoch = self.dataset('train'),None
-    per = max(len(ds)//batch_size, 1)
-    for k in count(start):
-        if epoch!=k//per:
-            epoch = k//per
-            order = length_batches(ds.lens, batch_size, np.random.default_rng([c.seed,epoch]))
-        yield collate([ds[int(i)] for i in order[k%per][rank::world]])
-
-@patch
-def eval_batches(self:TextTask,
-    split:str,       # 'valid', 'test' or 'all'
-    batch_size:int,  # rows in a batch
-    limit:int=None,  # so many rows of the split, chosen by a fixed shuffle
-    rank:int=0,      # which device
-    world:int=1,     # of how many
-): # iterator of batches
-    "Each row of a split once, in order of length"
-    ds = self.dataset(split)
-    idx = np.random.default_rng(0).permutation(len(ds))[:limit]
-    idx = idx[np.argsort(ds.lens[idx], kind='stable')][rank::world]
-    for i in range(0, len(idx), batch_size): yield collate([ds[int(j)] for j in idx[i:i+batch_size]])
-
-# %% ../nbs/03_dataset.ipynb #f80c1fd9
-def extract_answer(
-    text:str, # a response
-): # what follows the last `####`, or None
-    "The answer of a worked solution"
-    if '####' not in text: return None
-    lines = text.rsplit('####', 1)[1].strip().splitlines()
-    return lines[0].strip() if lines else ''
-
-def same_answer(
-    a:str, # an answer
-    b:str, # another
-): # do they mean the same?
-    "Compare as numbers if both are, else as text"
-    a,b = (re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', o).replace('$','').strip().rstrip('.') for o in (a,b))
-    try: return float(a)==float(b)
-    except ValueError: return a==b
-
-# %% ../nbs/03_dataset.ipynb #a4a176d7
-@patch
-def text(self:TextTask,
-    ids:list, # token ids; negative ones are passed over
-): # text up to the end token
-    "Ids back to text"
-    ids = [t for t in ids if t>=0]
-    return self.tok.decode(ids[:ids.index(eos_id)] if eos_id in ids else ids).strip()
-
-@patch
-def score(self:TextTask,
-    preds:torch.Tensor, # (b,m) ids of responses; negative where there is none
-    batch:dict,         # with `labels` (b,l)
-): # dict of (b,) float: `exact`, `token`, `format`
-    "How right is each row?"
-    out = []
-    for p,g in zip(preds.tolist(), batch['labels'].tolist()):
-        p,g = [t for t in p if t>=0],[t for t in g if t>=0]
-        gold,got = extract_answer(self.text(g)),extract_answer(self.text(p))
-        exact = self.text(p)==self.text(g) if gold is None else got is not None and same_answer(got, gold)
-        out.append((exact, sum(a==b for a,b in zip(p,g))/len(g), got is not None))
-    return dict(zip(('exact','token','format'), torch.tensor(out, dtype=torch.float).reshape(-1,3).unbind(1)))
-
-@patch
-def groups(self:TextTask,
-    batch:dict,      # with `row` (b,)
-    split:str='test',# the split it came from
-): # list of b names
-    "The family of each row"
-    ds = self.dataset(split)
-    return [ds.names[ds.family[i]] for i in batch['row'].tolist()]
-
-# %% ../nbs/03_dataset.ipynb #441dfa2f
-@patch
-def about(self:TextTask): # text
-    "What is trained on, in a line"
-    split = 'valid' if self.cfg.train.streaming else 'train'  # a stream is not counted
-    rows = self.dataset(split)
-    return f"{len(rows):,} rows of {split}; left out: {rows.skipped}"
-
-@patch
-def left_out(self:TextTask,
-    split:str,  # a split
-    groups=(),  # families to count; empty: all
-): # a count
-    "Rows that are too long"
-    long = self.dataset(split).long
-    return sum(long[f] for f in groups or long)
-
-# %% ../nbs/03_dataset.ipynb #7dced1aa
-@patch
-def prompt(self:TextTask,
-    problems:list, # texts
-): # a batch without labels
-    "Problems to be solved, as a batch"
-    ids,n = encode_pairs(self.tok, problems, None)
-    for p,k in zip(problems, n):
-        if k>=self.seq_len:
-            raise InputError(f"problem of {k} tokens ({p[:30]!r}...): should be less than max_seq_len={self.seq_len}")
-    return collate([dict(input_ids=torch.tensor(i), attention_mask=torch.ones(k, dtype=torch.long), prefix_len=torch.tensor(k))
-                    for i,k in zip(ids,n)])
-
-def _visible(s): return ''.join('↵' if c=='\n' else c if c.isprintable() else '?' for c in s)
-
-@patch
-def pieces(self:TextTask,
-    ids:list, # token ids
-): # list of strings, one a token
-    "Tokens as they are drawn"
-    return [self.tok.id_to_token(i) if i in (pad_id,eos_id) else _visible(self.tok.decode([i])) for i in ids]
-
-@patch
-def show(self:TextTask,
-    preds:torch.Tensor, # (t,m) ids: one row's response at each step
-): # text, a line a step
-    "Responses of several steps"
-    return '\n'.join(f"step {t+1}: " + self.text(p).replace('\n',' | ') for t,p in enumerate(preds.tolist()))

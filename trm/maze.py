@@ -118,14 +118,15 @@ def valid_path(
     led = (near.flatten(-2) | ~(mark | goal)).all(-1)
     return kept & led & (mark.sum(-1) == (dist*goal).sum(-1)-1)
 
-# %% ../nbs/04b_maze.ipynb #78080815
+# %% ../nbs/04b_maze.ipynb #ef05c0b3
 def check_maze(
-    text:str, # lines of a maze, or one line with all its cells
+    text:str,      # lines of a maze, or one line with all its cells
+    side:int=None, # the side it must have; None: any
 ): # its cells as one text, and its side
     "A maze as typed, or an `InputError` that says what is wrong"
     lines = text.strip('\r\n').splitlines() or ['']
     maze,tall = ''.join(lines).replace('.', ' '),len(lines)>1
-    side = len(lines) if tall else isqrt(len(maze))
+    want,side = side,len(lines) if tall else isqrt(len(maze))
     if bad := set(maze)-set('# SG'):
         raise InputError(f"maze: has {min(bad)!r}; should have # (wall), blank or . (free), S, G")
     for i,line in enumerate(lines):
@@ -133,6 +134,7 @@ def check_maze(
             raise InputError(f"maze: line {i+1} has {len(line)} characters; "
                              f"should have {side}, as there are {side} lines")
     if side*side!=len(maze): raise InputError(f"maze: {len(maze)} cells; should be a square number")
+    if want not in (None,side): raise InputError(f"maze of {side}x{side}; should be {want}x{want}")
     for c in 'SG':
         if maze.count(c)!=1: raise InputError(f"maze: {maze.count(c)} cells {c!r}; should be one")
     try: solve_maze(encode_boards([maze], maze_chars), side)

@@ -21,7 +21,7 @@ from .config import Config, InputError, ModelConfig, config_from_dict, config_to
 from .recursion import think
 from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
 
-# %% ../nbs/07_model.ipynb #74c43b19
+# %% ../nbs/07_model.ipynb #481363f1
 class TRM(nn.Module):
     "A tiny recursive model: tokens in, logits out at every step"
     def __init__(self,
@@ -29,11 +29,12 @@ class TRM(nn.Module):
     ):
         super().__init__()
         self.cfg,d,l = cfg,cfg.d_model,cfg.seq_len+cfg.puzzle_tokens
-        self.embed = nn.Embedding(cfg.vocab_size, d, _weight=trunc_normal(cfg.vocab_size, d, std=d**-.5))
+        n = cfg.vocab_size-max(cfg.symbols-2, 0)  # kinds of vectors on the way in
+        self.embed = nn.Embedding(n, d, _weight=trunc_normal(n, d, std=d**-.5))
         if cfg.puzzle_tokens:
             self.puzzle = nn.Embedding(cfg.puzzle_kinds, d, _weight=torch.zeros(cfg.puzzle_kinds, d), sparse=True)
         if cfg.position=='learned': self.pos = nn.Parameter(trunc_normal(l, d, std=d**-.5))
-        self.block,self.head = Block(cfg),linear(d, cfg.vocab_size)
+        self.block,self.head = Block(cfg),linear(d, cfg.vocab_size-max(cfg.symbols-1, 0))
         if cfg.halt:
             self.halt_head = nn.Linear(d, 2)
             nn.init.zeros_(self.halt_head.weight); nn.init.constant_(self.halt_head.bias, -5)
@@ -49,7 +50,7 @@ class TRM(nn.Module):
         "All steps on one batch"
         return self.run(batch, steps)['logits']
 
-# %% ../nbs/07_model.ipynb #f7d633d7
+# %% ../nbs/07_model.ipynb #64e232ab
 @patch
 def embed_batch(self:TRM,
     batch:dict, # as for `TRM.forward`
@@ -58,15 +59,28 @@ def embed_batch(self:TRM,
     c,ids = self.cfg,batch['input_ids']
     if ids.shape[1]>c.seq_len:
         raise InputError(f"input_ids: {ids.shape[1]} positions; the model was built for at most {c.seq_len}")
-    e = self.embed(ids)
+    k = max(c.symbols, 1)
+    if c.symbols: # given this symbol, given another, or what else the token is
+        first = c.vocab_size-k
+        ids = torch.where(ids[...,None]<first, ids[...,None], first+(ids[...,None]!=first+torch.arange(k, device=ids.device)))
+    e = self.embed(ids).view(*ids.shape[:2], -1)
     if c.puzzle_tokens:
         kind = batch.get('puzzle_ids', ids.new_zeros(len(ids)))
-        e = torch.cat([F.pad(self.puzzle(kind)[:,None], (0,0,0,c.puzzle_tokens-1)), e], 1)
+        e = torch.cat([F.pad(self.puzzle(kind).repeat(1,k)[:,None], (0,0,0,c.puzzle_tokens-1)), e], 1)
     e = e*c.d_model**.5
     if c.position!='learned': return e,0
-    return e*.5**.5,self.pos[:e.shape[1]]*(c.d_model/2)**.5
+    return e*.5**.5,self.pos[:e.shape[1]].repeat(1,k)*(c.d_model/2)**.5
 
-# %% ../nbs/07_model.ipynb #22a349e4
+@patch
+def read_out(self:TRM,
+    y:torch.Tensor, # (b,l,d), or (b,l,symbols·d)
+): # (b,l,v) logits
+    "The answer's vectors to logits"
+    if not self.cfg.symbols: return self.head(y)
+    out = self.head(y.unflatten(-1, (self.cfg.symbols,-1)))
+    return torch.cat([out[...,:-1].mean(-2), out[...,-1]], -1)
+
+# %% ../nbs/07_model.ipynb #2d7fba5e
 def prepare(
     model:TRM,      # the model
     batch:dict,     # as for `TRM.forward`
@@ -75,7 +89,7 @@ def prepare(
     "Embed a batch: what is injected, where the states start, and the network to apply"
     c,(e,p) = model.cfg,model.embed_batch(batch)
     if c.states==1: x,start = (e if c.inject else 0)+(p if c.position_every else 0),(e+p,None)
-    elif c.start=='fixed': x,start = e+p,tuple(s.to(e.dtype).expand_as(e) for s in (model.y_init, model.z_init))
+    elif c.start=='fixed': x,start = e+p,tuple(s.to(e.dtype).repeat(max(c.symbols,1)).expand_as(e) for s in (model.y_init, model.z_init))
     elif generator: x,start = e+p,torch.randn(2, *e.shape, generator=generator, device=e.device, dtype=e.dtype).unbind()
     else: x,start = e+p,torch.randn(2, *e.shape[1:], generator=torch.Generator().manual_seed(0)).to(e)[:,None].expand(2, *e.shape).unbind()
     if c.mixer=='mlp': return x,start,model.block
@@ -85,7 +99,7 @@ def prepare(
     if see is not None: mask = make_mask(c.mask, F.pad(see, (c.puzzle_tokens,0), value=1), batch.get('prefix_len'))
     return x,start,lambda h: model.block(h, mask, rope)
 
-# %% ../nbs/07_model.ipynb #7999ad49
+# %% ../nbs/07_model.ipynb #294311e4
 @patch
 def run(self:TRM,
     batch:dict,     # as for `TRM.forward`
@@ -111,7 +125,8 @@ def _step(self:TRM, x, net, state):
     c,k = self.cfg,self.cfg.puzzle_tokens
     def f(x, y, z): return think(net, x, y, z, T=c.n_cycles, n=c.n_latent, full_bptt=c.full_bptt)
     y,z = checkpoint(f, x, *state, use_reentrant=False) if c.checkpoint and torch.is_grad_enabled() else f(x, *state)
-    return (y,z),self.head(y[:,k:]),self.halt_head(y[:,0])[:,0] if c.halt else None
+    halt = self.halt_head(y[:,0].unflatten(-1, (max(c.symbols,1),-1)).mean(-2))[:,0] if c.halt else None
+    return (y,z),self.read_out(y[:,k:]),halt
 
 # %% ../nbs/07_model.ipynb #5d779835
 @patch

@@ -31,7 +31,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import carried, first_carry, step_losses, step_scores, step_weights, unrolled
 from .weights import read_json
 
-# %% ../nbs/09_trainer.ipynb #6e9ef5ba
+# %% ../nbs/09_trainer.ipynb #f2f6ef00
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -60,6 +60,7 @@ class Trainer:
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(c.ema)) if c.ema else None
         self.step,self.seconds,self.best = 0,0.,[-1.,-math.inf]
         if state := last_state(self.run): self.load(state)
+        if c.compile: self.model.block.compile(dynamic=False)
         self.net = DistributedDataParallel(Run(self.model)) if self.world>1 else self.model.run
 
 # %% ../nbs/09_trainer.ipynb #bc2c367b
