@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 ini = ConfigParser(delimiters=['='])
 ini.read(Path(__file__).parent/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'wandb')}
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'wandb', 'bench')}
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],

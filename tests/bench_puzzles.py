@@ -1,10 +1,11 @@
 """Sudoku of 4x4 and 6x6 over three seeds, and what the parts are worth at equal seconds. Writes results/NAME.json.
 
-    python tests/bench_puzzles.py sudoku4|sudoku6 [SEEDS]            the presets as they are
-    python tests/bench_puzzles.py ablation [SEEDS] [ARMS] [SECONDS]  arms of sudoku6, each with as many steps as fit into SECONDS
+    python tests/bench_puzzles.py sudoku4|sudoku6 [SEEDS]                  the presets as they are
+    python tests/bench_puzzles.py ablation|parts [SEEDS] [ARMS] [SECONDS]  arms of sudoku6, each with as many steps as fit into SECONDS
 
-A run that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one
-thread with nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
+`ablation` takes the paper's network apart (a vector for each cell); `parts` takes the preset apart (a vector for each cell and digit). A run
+that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one thread with
+nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
 """
 import json
 import os
@@ -14,19 +15,28 @@ from itertools import islice
 from pathlib import Path
 
 from trm.checkpoint import provenance, read_metrics
-from trm.cli import make_task, trm_eval, trm_train
+from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
+from trm.runs import make_task
 from trm.trainer import Trainer
 from trm.weights import read_json
 
-n3 = 'n_latent=3 norm=pre'  # what the runs began from; the preset has n=1 and norm=post, which is what they taught
-arms = dict(
-    base=n3, one_state=f'{n3} states=1 inject=true', no_ema=f'{n3} ema=0', no_halting=f'{n3} halt=false',
-    attention=f'{n3} mixer=attention position=learned', n1='n_latent=1 norm=pre', n6='n_latent=6 norm=pre', T2=f'{n3} n_cycles=2',
-    T3n6='n_cycles=3 n_latent=6 norm=pre', unrolled=f'{n3} supervision=unrolled', noise=f'{n3} start=noise', post_norm='n_latent=3', post_n1='')
+plain = 'symbols=0 d_model=96 batch_size=64 ema=.99'
+n3 = plain+' n_latent=3 norm=pre'  # what the ablation began from
+groups = dict(
+    ablation=dict(
+        base=n3, one_state=f'{n3} states=1 inject=true', no_ema=f'{n3} ema=0', no_halting=f'{n3} halt=false',
+        attention=f'{n3} mixer=attention position=learned', n1=f'{plain} norm=pre', n6=f'{n3} n_latent=6', T2=f'{n3} n_cycles=2',
+        T3n6=f'{n3} n_cycles=3 n_latent=6', unrolled=f'{n3} supervision=unrolled', noise=f'{n3} start=noise', post_norm=f'{plain} n_latent=3',
+        post_n1=plain),
+    parts=dict(
+        base='', plain='symbols=0 d_model=96', d8='d_model=8 n_heads=2', d32='d_model=32', batch16='batch_size=16', batch64='batch_size=64',
+        one_layer='n_layers=1', n2='n_latent=2', T2='n_cycles=2', one_state='states=1 inject=true', noise='start=noise', pre_norm='norm=pre',
+        unrolled='supervision=unrolled', no_halting='halt=false', no_ema='ema=0', adamw='optimizer=adamw', no_augment='augment=false',
+        normed='gate=normed', smoothing='label_smoothing=.2', muon='muon_momentum=.6 muon_rounds=3 muon_decay=.005', compile='compile=true'))
 
 
-def speeds(path, n=24):
+def speeds(path, arms, n=24):
     "Milliseconds of an optimiser step of each arm, over the last three quarters of `n`: measured once and kept"
     if path.exists(): return read_json(path)
     ms = {}
@@ -66,17 +76,18 @@ def add(path, row):
     path.write_text(json.dumps(dict(provenance(), rows=sorted(rows, key=lambda r: (r['arm'], r['seed']))), indent=1))
 
 
-def main(what, seeds='0,1,2', names='', seconds='75', out='runs/bench'):
+def main(what, seeds='0,1,2', names='', seconds='', out='runs/bench'):
     path, out = Path(f'results/{what}.json'), Path(out)/what
-    if what != 'ablation':
+    if what not in groups:
         for seed in seeds.split(','): add(path, one(what, what, int(seed), '', out))
         return
+    arms, budget = groups[what], float(seconds or dict(ablation=75, parts=10)[what])
     out.mkdir(parents=True, exist_ok=True)
-    ms = speeds(out/'speed.json')
+    ms = speeds(out/'speed.json', arms)
     for seed in seeds.split(','):
         for name in names.split(',') if names else arms:
-            sets = f'{arms[name]} steps={int(1000*float(seconds)/ms[name])} eval_every=100000 save_every=100000'
-            add(path, one('sudoku6', name, int(seed), sets.strip(), out) | dict(ms_per_step=ms[name], budget=float(seconds)))
+            sets = f'{arms[name]} steps={int(1000*budget/ms[name])} eval_every=100000 save_every=100000'
+            add(path, one('sudoku6', name, int(seed), sets.strip(), out) | dict(ms_per_step=ms[name], budget=budget))
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -3,6 +3,8 @@
 Relative error is ‖a-b‖/‖b‖. Each step starts from the published state of the step before: run freely, the `mlp` network
 multiplies a rounding error more than tenfold in each step, and the vectors themselves, made in float32, are then as far from
 the same computation in float64 as ours is. That is what the second test shows."""
+from shutil import which
+
 import pytest
 import torch
 from conftest import shared
@@ -65,6 +67,18 @@ def test_reference_vectors(name):
         for kind in 'stablemax', 'stablemax32': found |= loss_errors(model, batch, want, kind)
         print(name, str(dtype)[6:], {k: f'{v:.1e}' for k, v in found.items()})
         for k, v in found.items(): assert v < (2e-5 if 'grad' in k and dtype == torch.float32 else 1e-5), (dtype, k)
+
+
+@pytest.mark.parametrize('name', networks)
+def test_reference_vectors_compiled(name):
+    "The same with the block compiled, in float32; it rounds in another order, so within 2e-5"
+    if not which('g++'): pytest.skip("torch.compile wants a C++ compiler")
+    model, batch, want = load(name)
+    model.block.compile(dynamic=False)
+    found, _ = step_errors(model, batch, want)
+    found |= loss_errors(model, batch, want, 'stablemax32')
+    print(name, 'compiled', {k: f'{v:.1e}' for k, v in found.items()})
+    for k, v in found.items(): assert v < 2e-5, k
 
 
 @pytest.mark.parametrize('name', networks)

@@ -19,7 +19,7 @@ from .puzzle import box_shape, decode_boards, draw_board, encode_boards, find_sp
 from .splits import board_number, grid_split, pick_split
 from .sudoku import add_clues, augment_sudoku, check_sudoku, valid_sudoku
 
-# %% ../nbs/04d_boards.ipynb #7b96b1bf
+# %% ../nbs/04d_boards.ipynb #b10716dc
 class PuzzleTask:
     "Boards as the trainer and the solver see them"
     stop_id = None  # a board is answered all at once
@@ -31,6 +31,9 @@ class PuzzleTask:
         self.data = c.data if data is None else data
         if cfg.model.mask!='full': raise InputError(f"mask={cfg.model.mask}: a board is seen as a whole; should be full")
         if c.task=='sudoku': box_shape(c.side)
+        if cfg.model.symbols and (c.task!='sudoku' or cfg.model.symbols!=c.side):
+            raise InputError(f"symbols={cfg.model.symbols}: should be {c.side if c.task=='sudoku' else 0}"
+                             f", the digits of {c.task} with side={c.side} that may change places, or 0")
         self.chars = sudoku_chars(c.side) if c.task=='sudoku' else maze_chars
         self.vocab_size,self.seq_len,self.trained = len(self.chars)+1,c.side**2,[]
 

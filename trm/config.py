@@ -60,7 +60,7 @@ def check_fields(
         if m['hi'] is not None and not v <= m['hi']:
             raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #68aa0d33
+# %% ../nbs/00_config.ipynb #934d834c
 @dataclass(frozen=True)
 class ModelConfig:
     "What the network is"
@@ -71,14 +71,14 @@ class ModelConfig:
     hidden_multiple:int = opt(64, lo=1, hi=4096)  # that width is rounded up to a multiple of this
     n_recurrence:int = opt(4, lo=1, hi=4096)   # supervised steps: an output, and a loss, at each
     n_cycles:int = opt(1, lo=1, hi=64)         # rounds in a step, T; only the last carries gradient
-    n_latent:int = opt(0, lo=0, hi=64)         # extra updates in a round, n
+    n_latent:int = opt(0, lo=0, hi=64)         # scratchpad updates in a round, n; with one state, extra applications
     states:int = opt(1, 1, 2)                  # 1: the answer y; 2: y and a scratchpad z
     mixer:str = opt('attention', 'attention', 'mlp')      # how positions talk to each other
     mask:str = opt('causal', 'causal', 'prefix', 'full')  # who may look at whom
     position:str = opt('rotary', 'rotary', 'learned', 'none')  # how a position is known
     norm:str = opt('post', 'post', 'pre')      # RMSNorm after the residual sum, or before the layer
     gate:str = opt('silu', 'silu', 'normed')   # how SwiGLU gates: silu(g)·v, or sigmoid(g)·RMSNorm(g·v)
-    inject:bool = opt(False)                   # add the question again at each application? with `states=2` always
+    inject:bool = opt(False)                   # one state: add the question again at each application? a scratchpad always sees it
     position_every:bool = opt(False)           # add learned positions again too? with `states=2` always
     detach:bool = opt(False)                   # cut the gradient between steps?
     full_bptt:bool = opt(False)                # gradient through all `n_cycles` rounds?
@@ -111,7 +111,7 @@ class ModelConfig:
         if self.start=='noise' and self.states!=2:
             raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #3740c25f
+# %% ../nbs/00_config.ipynb #ef30cef3
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -134,14 +134,18 @@ class TrainConfig:
     learning_rate:float = opt(1e-3, lo=0)      # of AdamW
     optimizer:str = opt('adamw', 'adamw', 'muon')  # muon: on the matrices of the block, AdamW on the rest
     muon_lr:float = opt(.02, lo=0)             # of Muon
+    muon_decay:float = opt(.1, lo=0)           # its decoupled weight decay
+    muon_momentum:float = opt(.95, lo=0, hi=1) # its memory of past gradients
+    muon_rounds:int = opt(5, lo=1, hi=20)      # Newton–Schulz rounds
     puzzle_lr:float = opt(.01, lo=0)           # of the puzzles' own vectors (sign-SGD)
     puzzle_decay:float = opt(.1, lo=0)         # their decoupled weight decay
-    weight_decay:float = opt(.1, lo=0)         # decoupled
+    weight_decay:float = opt(.1, lo=0)         # of AdamW, decoupled
     beta2:float = opt(.95, lo=0, hi=1)         # AdamW's memory of squared gradients; its beta1 is 0.9
     warmup_steps:int = opt(50, lo=0)           # linear warm-up
     min_lr:float = opt(0., lo=0, hi=1)         # the cosine ends at this share of the learning rate
     clip:float = opt(1., lo=0)                 # largest gradient norm; 0: no clipping
     ema:float = opt(0., lo=0, hi=1)            # decay of the averaged weights; 0: no average
+    ema_from:int = opt(0, lo=0)                # the average begins after so many steps
     supervision:str = opt('unrolled', 'unrolled', 'carried')  # all steps on a batch, or one step and each row keeps its state
     deep_supervision_weight:str = opt('uniform')  # unrolled: w_t, uniform, linear, last, or numbers by commas
     loss:str = opt('softmax', 'softmax', 'stablemax', 'stablemax32')  # cross-entropy; the paper's, in float64 or float32
@@ -177,6 +181,15 @@ def parse_value(
         hint = " (true or false)" if typ is bool else ""
         raise InputError(f"{name}={s}: should be of type {typ.__name__}{hint}") from None
 
+# %% ../nbs/00_config.ipynb #134c6f42
+_types = {f.name: (part,f.type) for part,cls in dict(model=ModelConfig, train=TrainConfig).items() for f in fields(cls)}
+
+def _home(name):
+    if name in _types: return _types[name][0]
+    near = get_close_matches(name, _types, n=3, cutoff=.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_types)}"
+    raise InputError(f"{name}: no such setting; {hint}")
+
 # %% ../nbs/00_config.ipynb #e8b64794
 @dataclass(frozen=True)
 class Config:
@@ -192,15 +205,6 @@ class Config:
         parts = dict(model={}, train={})
         for k,v in kw.items(): parts[_home(k)][k] = v
         return replace(self, **{p: replace(getattr(self, p), **d) for p,d in parts.items()})
-
-# %% ../nbs/00_config.ipynb #134c6f42
-_types = {f.name: (part,f.type) for part,cls in dict(model=ModelConfig, train=TrainConfig).items() for f in fields(cls)}
-
-def _home(name):
-    if name in _types: return _types[name][0]
-    near = get_close_matches(name, _types, n=3, cutoff=.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_types)}"
-    raise InputError(f"{name}: no such setting; {hint}")
 
 # %% ../nbs/00_config.ipynb #baa04dc0
 def apply_sets(
@@ -238,8 +242,11 @@ def config_from_dict(
         return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
     except InputError as e: raise InputError(f"{where}: {e}") from None
 
-# %% ../nbs/00_config.ipynb #23a69f13
+# %% ../nbs/00_config.ipynb #f8bb6252
 _puzzle = dict(n_heads=4, states=2, n_recurrence=8, mask='full', detach=True, halt=True)
+_small = _puzzle | dict(d_model=16, n_latent=1, hidden_multiple=16, mixer='mlp', position='none')
+_quick = dict(task='sudoku', batch_size=32, warmup_steps=20, learning_rate=3e-3, weight_decay=.3, optimizer='muon', muon_decay=.3, ema=.98,
+              supervision='carried', eval_every=200, save_every=200, log_every=20)
 _paper = _puzzle | dict(n_heads=8, n_recurrence=16, n_cycles=3, n_latent=6, hidden_multiple=256)
 _published = dict(batch_size=768, steps=65_000, learning_rate=1e-4, weight_decay=1., warmup_steps=2000, min_lr=1., clip=0., ema=.999,
                   supervision='carried', loss='stablemax', eval_every=2000, save_every=1000, log_every=50)
@@ -255,14 +262,14 @@ presets = dict(
         ModelConfig(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),
         TrainConfig(max_vocab=2048, max_seq_len=320, batch_size=16, steps=1000, optimizer='muon', ema=.98,
                     eval_every=100, eval_rows=224, save_every=100), 'gsm8k'),
-    sudoku4 = Config(
-        ModelConfig(d_model=64, n_latent=3, norm='pre', hidden_multiple=16, position='learned', start='noise', **_puzzle),
-        TrainConfig(task='sudoku', side=4, puzzles=2000, clues=8, steps=2000, warmup_steps=10, learning_rate=3e-3, weight_decay=.3,
-                    optimizer='muon', ema=.99, supervision='carried', eval_every=500, save_every=500, log_every=50), 'sudoku4'),
-    sudoku6 = Config(
-        ModelConfig(d_model=96, n_latent=1, hidden_multiple=16, mixer='mlp', position='none', **_puzzle),
-        TrainConfig(task='sudoku', side=6, puzzles=4000, clues=14, steps=2500, warmup_steps=20, learning_rate=3e-3, weight_decay=.3,
-                    optimizer='muon', ema=.99, supervision='carried', eval_every=500, save_every=500, log_every=50), 'sudoku6'),
+    sudoku4 = Config(ModelConfig(symbols=4, **_small), TrainConfig(side=4, puzzles=2000, clues=8, steps=400, **_quick), 'sudoku4'),
+    sudoku6 = Config(ModelConfig(symbols=6, **_small), TrainConfig(side=6, puzzles=4000, clues=14, steps=600, **_quick), 'sudoku6'),
+    sudoku_fast = Config(
+        ModelConfig(d_model=512, mixer='mlp', position='none', gate='normed', puzzle_tokens=1, **_paper | dict(n_cycles=6, n_latent=9)),
+        TrainConfig(task='sudoku', side=9, batch_size=384, steps=8000, learning_rate=1e-4, weight_decay=1., warmup_steps=0,
+                    optimizer='muon', muon_decay=.005, muon_momentum=.6, muon_rounds=3, label_smoothing=.2, halt_weight=.05,
+                    ema=.9, ema_from=5000, supervision='carried', compile=True, eval_every=1000, eval_rows=256, save_every=500, log_every=50),
+        'sudoku_fast'),
     sudoku_extreme = Config(
         ModelConfig(d_model=512, mixer='mlp', position='none', **_paper), TrainConfig(task='sudoku', side=9, **_published), 'sudoku_extreme'),
     maze_hard = Config(ModelConfig(d_model=512, **_paper), TrainConfig(task='maze', side=30, **_published), 'maze_hard'))

@@ -29,7 +29,7 @@ def orthogonalize(
         x = 3.4445*x + (-4.775*a + 2.0315*a@a)@x
     return (x.mT if tall else x).to(g.dtype)
 
-# %% ../nbs/08a_optimizer.ipynb #a14f3527
+# %% ../nbs/08a_optimizer.ipynb #77a00e82
 class Muon(torch.optim.Optimizer):
     "Momentum, orthogonalised; for matrices only"
     def __init__(self,
@@ -37,8 +37,9 @@ class Muon(torch.optim.Optimizer):
         lr:float=.02,         # size of a step, in strengths
         momentum:float=.95,   # memory of past gradients
         weight_decay:float=0.,# decoupled
+        rounds:int=5,         # of Newton–Schulz
     ):
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, rounds=rounds))
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -56,7 +57,7 @@ class Muon(torch.optim.Optimizer):
             self.state[p]['momentum'].lerp_(p.grad, 1-m)
         look = torch.stack([torch.lerp(p.grad, self.state[p]['momentum'], m) for p in ps])
         scale = max(1, ps[0].shape[0]/ps[0].shape[1])**.5
-        for p,d in zip(ps, orthogonalize(look)):
+        for p,d in zip(ps, orthogonalize(look, group['rounds'])):
             p.mul_(1-group['lr']*group['weight_decay']).add_(d, alpha=-group['lr']*scale)
 
 # %% ../nbs/08a_optimizer.ipynb #322417b5
@@ -78,18 +79,18 @@ class SignSGD(torch.optim.Optimizer):
                 rows = g.indices()[0]
                 p[rows] = p[rows]*(1-lr*group['weight_decay']) - lr*g.values().sign()
 
-# %% ../nbs/08a_optimizer.ipynb #af0855c6
+# %% ../nbs/08a_optimizer.ipynb #c2b0c64e
 def make_optimizers(
     model:nn.Module, # a `TRM`
     cfg:TrainConfig, # `optimizer`, learning rates, decay
 ): # list of optimisers
     "Muon for the matrices of the block if asked for, sign-SGD for the puzzles' vectors, AdamW for the rest"
     mats = [p for p in model.block.parameters() if p.ndim==2] if cfg.optimizer=='muon' else []
-    kinds = [p for k,p in model.named_parameters() if k=='puzzle.weight']
+    kinds = [p for k,p in model.named_parameters() if k=='puzzle.weight' and model.puzzle.sparse]
     ids = {id(p) for p in mats+kinds}
     rest = [p for p in model.parameters() if id(p) not in ids]
-    opts = [torch.optim.AdamW(rest, cfg.learning_rate, betas=(.9,cfg.beta2), weight_decay=cfg.weight_decay)]
-    if mats: opts.append(Muon(mats, cfg.muon_lr, weight_decay=cfg.weight_decay))
+    opts = [torch.optim.AdamW(rest, cfg.learning_rate, betas=(.9,cfg.beta2), weight_decay=cfg.weight_decay, fused=True)]
+    if mats: opts.append(Muon(mats, cfg.muon_lr, cfg.muon_momentum, cfg.muon_decay, cfg.muon_rounds))
     if kinds: opts.append(SignSGD(kinds, cfg.puzzle_lr, cfg.puzzle_decay))
     return opts
 

@@ -8,7 +8,7 @@ __all__ = ['refine', 'think', 'grad_map', 'effective_depth', 'drift']
 # %% ../nbs/06_recursion.ipynb #b413b74a
 import torch
 
-# %% ../nbs/06_recursion.ipynb #687f1c10
+# %% ../nbs/06_recursion.ipynb #078b4181
 def refine(
     net,     # the network, (b,l,d) to (b,l,d)
     x,       # the question, embedded, (b,l,d); 0: not injected
@@ -20,7 +20,8 @@ def refine(
     if z is None:
         for _ in range(n+1): y = net(x+y)
         return y, None
-    for _ in range(n): z = net(x+y+z)
+    c = x+y
+    for _ in range(n): z = net(c+z)
     return net(y+z), z
 
 # %% ../nbs/06_recursion.ipynb #405c682e

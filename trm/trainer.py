@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #081129de
+# %% ../nbs/09_trainer.ipynb #7ce1969f
 import json
 import math
 import time
@@ -23,12 +23,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from .carried import carried, first_carry
 from .checkpoint import Metrics, last_state, provenance, prune, read_metrics, save_state
 from .config import Config, InputError, config_from_dict, config_to_dict, write_file
 from .device import Run, autocast, gather_rows, join_ranks, pick_device
 from .model import TRM
 from .optimizer import lr_factor, make_optimizers
-from .supervision import carried, first_carry, step_losses, step_scores, step_weights, unrolled
+from .supervision import step_losses, step_scores, step_weights, unrolled
 from .weights import read_json
 
 # %% ../nbs/09_trainer.ipynb #f2f6ef00
@@ -113,7 +114,7 @@ def load(self:Trainer, state):
     if 'carry' in state:
         self.carry = map_tensors(lambda t: t[self.rank::self.world].to(self.device), state['carry'])
 
-# %% ../nbs/09_trainer.ipynb #d0c56419
+# %% ../nbs/09_trainer.ipynb #6c4c0b57
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -149,14 +150,24 @@ def train_step(self:Trainer,
     loss.backward()
     dense = [p for p in self.model.parameters() if p.grad is not None and not p.grad.is_sparse]
     norm = torch.nn.utils.clip_grad_norm_(dense, c.clip or math.inf)
-    if not math.isfinite(norm):
-        raise InputError(f"step {self.step+1}: loss {loss.item():g}, gradient norm {norm.item():g}; "
-        f"should be finite: try a lower learning rate; what was saved before is whole, in {self.run}")
     for o in self.opts+self.scheds: o.step()
     for o in self.opts: o.zero_grad()
-    if self.ema: self.ema.update_parameters(self.model)
     self.step += 1
+    if self.ema:
+        if self.step<=c.ema_from: self.ema.n_averaged.zero_()  # makes the next line copy
+        self.ema.update_parameters(self.model)
     return log | dict(grad_norm=norm)
+
+@patch
+def check(self:Trainer,
+    logs:list, # numbers of the last steps, as `train_step` gives them
+): # None; raises `InputError`
+    "Stop where a gradient is not finite. Looking waits for the device, so it is done before anything is written, not at every step"
+    norms = torch.stack([l['grad_norm'] for l in logs]).cpu()
+    if norms.isfinite().all(): return
+    i = int(norms.isfinite().int().argmin())
+    raise InputError(f"step {self.step-len(logs)+i+1}: loss {logs[i]['loss'].item():g}, gradient norm {norms[i].item():g}; "
+                     f"should be finite: try a lower learning rate; what was saved before is whole, in {self.run}")
 
 # %% ../nbs/09_trainer.ipynb #3953cad6
 @patch
@@ -202,7 +213,7 @@ def look(self:Trainer):
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
           'best' if best else '', flush=True)
 
-# %% ../nbs/09_trainer.ipynb #7eb65588
+# %% ../nbs/09_trainer.ipynb #6b84a29f
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -231,15 +242,17 @@ def fit(self:Trainer):
         logs.append(self.train_step(batch)); tokens += int(batch.get('attention_mask', torch.ones_like(batch['input_ids'])).sum())
         self.seconds = time.perf_counter()-began
         bar.update()
-        if self.step%c.log_every==0 or self.step==c.steps:
+        def due(every): return self.step%every==0 or self.step==c.steps
+        if logs and (due(c.log_every) or due(c.eval_every) or due(c.save_every)): self.check(logs)
+        if due(c.log_every):
             means = {k: self.all_sum(torch.stack([l[k] for l in logs]).mean())/self.world for k in logs[0]}
             if self.rank==0:
                 speed = tokens*self.world/(time.perf_counter()-t0)
                 self.log(**means, lr=self.scheds[0].get_last_lr()[0], tokens_per_s=speed)
             bar.set_postfix(loss=f"{float(means['loss']):.3f}", refresh=False)
             logs,tokens,t0 = [],0,time.perf_counter()
-        if self.step%c.eval_every==0 or self.step==c.steps: self.look()
-        if self.step%c.save_every==0 or self.step==c.steps:
+        if due(c.eval_every): self.look()
+        if due(c.save_every):
             state = self.state()  # on all ranks: each holds rows of the carry
             if self.rank==0: save_state(self.run/f'checkpoints/step_{self.step}', state); prune(self.run)
     bar.close()
