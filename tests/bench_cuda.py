@@ -37,11 +37,12 @@ def step(a):
     dtype = torch.bfloat16 if dev.type=='cuda' else torch.float32
     top, rows = ceiling(dev, dtype, 8192 if dev.type=='cuda' else 1024), []
     print(f"{dtype}: {top/1e12:.3f} TFLOP/s", flush=True)
+    puzzles = a.data or make_puzzles(get_preset('sudoku_fast').change(puzzles=200))
     for preset in 'sudoku_extreme', 'sudoku_fast':
         for how in '', 'compile=true', 'compile=true loss=stablemax32' if preset=='sudoku_extreme' else None:
             if how is None: continue
-            cfg = apply_sets(get_preset(preset), f'compile=false puzzles=200 {how} {a.sets}')
-            task = PuzzleTask(cfg, make_puzzles(cfg))
+            cfg = apply_sets(get_preset(preset), f'compile=false {how} {a.sets}')
+            task = PuzzleTask(cfg, puzzles)
             t0, run = time.perf_counter(), Path(a.out)/f'step_{time.time():.0f}'
             tr = Trainer(cfg, task, run)
             batch = {k: v.to(dev) for k, v in next(task.batches(cfg.train.batch_size)).items()}

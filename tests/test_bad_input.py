@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from conftest import small, trm
+from conftest import small, small_board, trm
 
 
 def refused(r, *words):
@@ -125,6 +125,27 @@ def test_tokenizer_of_another_run(run_folder, tmp_path, data):
 
 def test_long_problem(run_folder):
     refused(trm('solve', run_folder, '1+' * 300), 'max_seq_len=60')
+
+
+@pytest.mark.parametrize('args,words', [
+    (['--restarts', 0], ['restarts=0', 'at least 1']), (['--restarts', 'few'], ['restarts']), (['--select', 'best'], ['select=best', 'halt, first, majority'])])
+def test_bad_restarts(args, words, board_run):
+    refused(trm('solve', board_run, '--board', '12..34....1....2', *args), *words)
+    refused(trm('eval', board_run, *args), *words)
+
+
+def test_restarts_of_text(run_folder):
+    refused(trm('solve', run_folder, 'Which is larger, 1 or 2?', '--restarts', 4), 'restarts=4', 'text')
+    refused(trm('eval', run_folder, '--restarts', 4), 'restarts=4', 'text')
+
+
+def test_no_halting_head(tmp_path):
+    "Who has no opinion cannot choose by it"
+    run = tmp_path / 'run'
+    r = trm('train', 'sudoku4', '--out', run, '--sets', f'{small_board} halt=false steps=2')
+    assert r.returncode == 0, r.stderr
+    refused(trm('eval', run, '--restarts', 2, '--select', 'halt'), 'select=halt', 'majority, residual, rules')
+    assert trm('eval', run, '--restarts', 2, '--select', 'residual', '--limit', 10).returncode == 0
 
 
 def test_truncated_checkpoint(run_folder, tmp_path, data):

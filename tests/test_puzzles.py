@@ -19,17 +19,45 @@ def test_bad_board(board, board_run):
     refused(trm('solve', board_run, '--board', board), bad[board].split(';')[0])
 
 
+def told(r):
+    "Exit status 0 and the answer, or 1 and no board at all; else the test fails"
+    *_, verdict = r.stdout.rstrip().split('\n')
+    lines = [line for line in r.stdout.split('\n') if len(line) == 12 and line[4:8] == '    ']
+    if r.returncode == 1:
+        assert verdict.startswith('not solved in ') and '--restarts' in verdict and not lines and not r.stderr
+        return None
+    assert r.returncode == 0 and verdict.startswith('rules hold: yes'), r.stderr
+    return ''.join(line.split()[1] for line in lines)
+
+
 def test_solve_board(board_run):
+    "A right answer or none, with the steps' lines before it"
     r = trm('solve', board_run, '--board', good)
+    assert told(r) in (None, '1243342123144132')
+    assert 1 <= r.stdout.count('step ') <= 4+1
+    r = trm('solve', board_run, '--board', '12433421231441.2', '--restarts', 32)  # one cell is left
+    assert told(r) in (None, '1243342123144132')
+
+
+@pytest.mark.parametrize('select', ['halt', 'first', 'majority', 'residual', 'rules'])
+def test_unsolved_board(select, unlearned):
+    "A network that has learned nothing: exit status 1, and no board, whoever chooses"
+    r = trm('solve', unlearned, '--board', good, '--restarts', 3, '--select', select)
+    assert r.returncode == 1 and told(r) is None
+    assert '3 tries of 4 steps' in r.stdout and f'chosen by {select}' in r.stdout
+
+
+@pytest.fixture(scope='session')
+def unlearned(tmp_path_factory):
+    "A run of one step"
+    run = tmp_path_factory.mktemp('boards') / 'unlearned'
+    r = trm('train', 'sudoku4', '--out', run, '--sets', small_board.replace('steps=30', 'steps=1').replace('warmup_steps=3', 'warmup_steps=0'))
     assert r.returncode == 0, r.stderr
-    verdict = r.stdout.rstrip().split('\n')[-1]
-    answer = ''.join(line.split()[1] for line in r.stdout.rstrip().split('\n')[-6:-2])
-    assert len(answer) == 16 and ('yes' in verdict) == (answer == '1243342123144132')
-    assert r.stdout.count('step ')+1 >= int(verdict.split(';')[1].split()[0])
+    return run
 
 
-def test_solve_file(board_run, tmp_path):
-    "Good boards are answered, each bad one has its line"
+def test_solve_file(board_run, unlearned, tmp_path):
+    "Good boards are answered or left empty, each bad one has its line; unsolved boards are no error"
     (tmp_path/'boards.csv').write_text('\n'.join(['board', good, *list(bad)[:3], good]))
     r = trm('solve', board_run, '--file', 'boards.csv', cwd=tmp_path)
     assert r.returncode == 2
@@ -37,6 +65,22 @@ def test_solve_file(board_run, tmp_path):
     lines = [o for o in r.stderr.splitlines() if 'row ' in o]
     assert len(lines) == 3 and all(w in o for w, o in zip(list(bad.values())[:3], lines))
     refused(trm('solve', board_run, '--file', 'none.csv', cwd=tmp_path), 'none.csv')
+    (tmp_path/'good.csv').write_text(f'board\n{good}\n')
+    r = trm('solve', unlearned, '--file', 'good.csv', '--restarts', 4, cwd=tmp_path)
+    assert r.returncode == 0 and r.stderr == '0 of 1 solved by the rules\n'
+    assert r.stdout.splitlines()[1].startswith(f'{good},,False,16,')
+
+
+def test_eval_restarts(board_run, tmp_path):
+    "The scores say how they came about"
+    for select in 'rules', 'majority':
+        r = trm('eval', board_run, '--limit', 30, '--restarts', 4, '--select', select, '--json', tmp_path/'eval.json')
+        assert r.returncode == 0, r.stderr
+        found = json.loads((tmp_path/'eval.json').read_text())
+        assert (found['restarts'], found['select'], found['n']) == (4, select, 30)
+    r = trm('eval', board_run, '--limit', 30, '--json', tmp_path/'eval.json')
+    found = json.loads((tmp_path/'eval.json').read_text())
+    assert (found['restarts'], found['select']) == (1, None)
 
 
 def test_bad_puzzles(tmp_path):

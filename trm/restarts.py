@@ -164,7 +164,7 @@ def judge(
             rows += [dict(select=s, restarts=k, step=t, exact=e) for t,e in zip(tries['steps'], r.float().mean(1).tolist())]
     return pd.DataFrame(rows)
 
-# %% ../nbs/10c_restarts.ipynb #0c8a929d
+# %% ../nbs/10c_restarts.ipynb #780f2fa0
 def show_selectors(
     by:pd.DataFrame, # as `judge` gives it
     steps:int,       # of each try
@@ -176,7 +176,7 @@ def show_selectors(
     looks = dict(rules='#2a8f3c', majority='#1f5fa8', residual='#c07a10', halt='#d62828', first='#8a4fa3')
     for s,color in looks.items():
         d = by[(by['select']==s)&(by.step==steps)]  # `by.select` is a method
-        if len(d): ax.plot(steps*d.restarts, d.exact, 'o-', color=color, label=s, ms=4)
+        if len(d): ax.plot(steps*d.restarts, d.exact, 'o--' if s=='first' else 'o-', color=color, label=s, ms=4)
     if depth: ax.plot(list(depth), list(depth.values()), ':', color='grey', label='one try')
     ax.set(xscale='log', xlabel=f'steps of all tries together ({steps} each)', ylabel='share right', ylim=(0,1.02))
     ax.set_xscale('log', base=2); ax.legend(fontsize=8)

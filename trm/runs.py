@@ -123,7 +123,7 @@ def solve_boards(
         if v is not None: df.loc[ok,k] = v if k=='valid' else v.tolist()
     return df
 
-# %% ../nbs/10d_runs.ipynb #c87f8edd
+# %% ../nbs/10d_runs.ipynb #6ff863e3
 def tell_steps(
     model:TRM,   # the model
     task,        # with `valid` and `text`
@@ -145,7 +145,7 @@ def tell_steps(
     if restarts>1 and not solved:
         before,table = solve_many(model, task, batch, steps, restarts, select)
         solved,used = bool(task.valid(before, ids)[0]),f"{restarts} tries of {used}"
-        lines.append(f"{used}: the rules hold in {table[table.step==t].valid.sum()}, {select} chooses")
+        lines.append(f"{used}: the rules hold in {table[table.step==t].valid.sum()}; chosen by {select}")
     if solved: lines += ['', *(f"{a}    {b}" for a,b in zip(task.text(ids[0]).splitlines(), task.text(before[0]).splitlines())), '', f"rules hold: yes; {used}"]
     else: lines += ['', f"not solved in {used}: {faults(task, before[0], ids[0])}; try --steps {4*t} or --restarts {max(32, 4*restarts)}"]
     return '\n'.join(lines),solved

@@ -1,0 +1,79 @@
+"""Make a folder of weights to ship out of a trained run of puzzles: bfloat16 weights, settings, the held-out puzzles, and a card.
+
+    python tests/ship.py RUN data/weights/NAME
+
+The scores on the card are of the weights as they are shipped.
+"""
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from trm.checkpoint import provenance, read_metrics
+from trm.config import config_to_dict, get_preset, write_file
+from trm.halting import halting
+from trm.puzzle import write_puzzles
+from trm.runs import open_run
+from trm.solve import evaluate, summarize
+from trm.weights import read_json
+
+card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
+
+{weights:,} weights in bfloat16, {kib:.0f} KiB. Open it with `TRM.from_pretrained('{folder}')`, or from the command line:
+
+    trm_solve {folder} --board {board}
+    trm_eval  {folder} --split minimal
+
+- **Data**: {train:,} puzzles made by `trm.splits.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
+  on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
+  the validation and the {test} of the test.
+- **Recipe**: preset `{preset}`{sets}; {steps:,} steps of {batch} boards in {seconds:.0f} s on {device}. Seed {seed}. `config.json` has all
+  settings. The weights are those with the best validation score.
+- **Code**: commit {commit}, torch {torch}, Python {python}.
+- **Use**: Sudokus of {side}×{side} with one solution. A board with several solutions, or with none, has no right answer here; `trm_solve` checks
+  the rules and says "not solved" rather than show a wrong board. Licence: Apache 2.0, as the code.
+
+| {n} held-out puzzles | exact after all {t} steps, % | exact when it stops by itself, % | steps it takes | calibration error of q |
+| --- | --- | --- | --- | --- |
+{rows}
+
+Exact answers on the validation puzzles while it was trained:
+
+| step | {curve_steps} |
+| --- | {lines} |
+| exact, % | {curve} |
+"""
+
+
+def main(run, folder):
+    run, folder = Path(run), Path(folder)
+    cfg, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
+    model, task = open_run(run, device='cpu')
+    model.save_pretrained(folder, dtype=torch.bfloat16, **{k: v for k, v in cfg.items() if k!='model'})
+    df = task.table('all')[0]
+    write_puzzles(df[df.split!='train'], folder/'puzzles.parquet')
+    model, task = open_run(folder, device='cpu')
+    rows, found = [], {}
+    for split, name in dict(test=f"{cfg['train']['clues']} clues on average", minimal='as few clues as they can have').items():
+        table = evaluate(model, task, split)
+        found[split] = s = summarize(table) | dict(halting=halting(table))
+        h = s['halting']
+        rows.append(f"| {name} | {100*s['exact']:.1f} | {100*h['exact']:.1f} | {h['mean_steps']:.2f} | {h['calibration_error']:.3f} |")
+    looks = [(r['step'], r['valid_exact']) for r in log if 'valid_exact' in r]
+    looks = looks[::max(len(looks)//8, 1)]
+    preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))['train']
+    sets = ', '.join(f"{k}={v}" for k, v in cfg['train'].items() if own[k]!=v and 'every' not in k)
+    counts = df.split.value_counts()
+    text = card.format(
+        preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.as_posix(),
+        kib=(folder/'model.safetensors').stat().st_size/1024, board=task.table('test')[0].question.iloc[0], train=counts['train'],
+        valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'], seed=cfg['train']['seed'], sets=f' with {sets}' if sets else '',
+        steps=cfg['train']['steps'], batch=cfg['train']['batch_size'], seconds=log[-1]['seconds'], n=found['test']['n'], t=found['test']['steps'],
+        device=cfg['device'], commit=cfg['commit'], torch=cfg['torch'], python=cfg['python'], rows='\n'.join(rows),
+        curve_steps=' | '.join(f"{s:,.0f}" for s, _ in looks), lines=' | '.join('---' for _ in looks), curve=' | '.join(f"{100*e:.1f}" for _, e in looks))
+    write_file(folder/'README.md', lambda p: p.write_text(text, encoding='utf-8'))
+    print(json.dumps(found | provenance(), indent=1))
+
+
+if __name__=='__main__': main(*sys.argv[1:])
