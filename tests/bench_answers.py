@@ -64,7 +64,7 @@ def selectors(model, task, batch, vary):
 def rounded(x):
     if isinstance(x, dict): return {k: rounded(v) for k, v in x.items()}
     if isinstance(x, list): return [rounded(v) for v in x]
-    return round(x, 4) if isinstance(x, float) else x
+    return x if not isinstance(x, float) else round(x, 4) if x == x else None  # json knows no nan
 
 
 def main(run, out='results/answers.json'):
