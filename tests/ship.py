@@ -12,10 +12,8 @@ import torch
 
 from trm.checkpoint import provenance, read_metrics
 from trm.config import config_to_dict, get_preset, write_file
-from trm.halting import halting
 from trm.puzzle import write_puzzles
-from trm.runs import open_run
-from trm.solve import evaluate, summarize
+from trm.runs import open_run, score_run
 from trm.weights import read_json
 
 card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
@@ -56,14 +54,14 @@ def main(run, folder):
     model, task = open_run(folder, device='cpu')
     rows, found = [], {}
     for split, name in dict(test=f"{cfg['train']['clues']} clues on average", minimal='as few clues as they can have').items():
-        table = evaluate(model, task, split)
-        found[split] = s = summarize(table) | dict(halting=halting(table))
+        found[split] = s = score_run(model, task, split)[1]
         h = s['halting']
         rows.append(f"| {name} | {100*s['exact']:.1f} | {100*h['exact']:.1f} | {h['mean_steps']:.2f} | {h['calibration_error']:.3f} |")
     looks = [(r['step'], r['valid_exact']) for r in log if 'valid_exact' in r]
     looks = looks[::max(len(looks)//8, 1)]
-    preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))['train']
-    sets = ', '.join(f"{k}={v}" for k, v in cfg['train'].items() if own[k]!=v and 'every' not in k)
+    preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))
+    changed = {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p][k]!=v}
+    sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
     counts = df.split.value_counts()
     text = card.format(
         preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.as_posix(),
