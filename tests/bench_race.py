@@ -52,8 +52,9 @@ def ours(cfg, task, limit):
     with tempfile.TemporaryDirectory() as d:
         tr = Trainer(cfg, task, Path(d)/'run')
         clock = Clock(lambda: float(tr.validate()['exact'][-1]), limit)
-        for batch in task.batches(cfg.train.batch_size):
-            t = time.perf_counter(); tr.train_step(batch)
+        stream = task.batches(cfg.train.batch_size)
+        while True:
+            t = time.perf_counter(); tr.train_step(next(stream))
             if clock.tick(time.perf_counter()-t, tr.step) or tr.step==cfg.train.steps: break
         model = tr.ema.module if tr.ema else tr.model
         test = evaluate(model.eval(), task, 'test', [model.cfg.n_recurrence], 100 if limit else 500).exact.mean()
@@ -108,7 +109,7 @@ def main(presets=('sudoku4', 'sudoku6'), seeds=(0, 1, 2), out='results/race.json
                 task = PuzzleTask(cfg, puzzles)
                 limit = None if arm in fast else LIMIT*own
                 clock, more = ours(cfg, task, limit) if sets is not None else peer(cfg, task, limit, d)
-                if arm=='preset': own = clock.hit
+                if arm=='preset': own = clock.hit or clock.seconds
                 row = dict(preset=preset, arm=arm, seed=seed, sets=sets, seconds_to_95=clock.hit and round(clock.hit, 2),
                            seconds=round(clock.seconds, 2), times=round(clock.seconds/own, 2), width=d, last=clock.curve[-1][2], **more,
                            curve=clock.curve, threads=torch.get_num_threads(), **provenance(torch.device('cpu')))

@@ -1,11 +1,13 @@
 "Boards from the command line: solved, refused in one line, and read from the published formats"
 import json
+import re
+import shutil
 
 import pandas as pd
 import pytest
 from test_bad_input import refused
 
-from conftest import shared, small_board, trm
+from conftest import root, shared, small_board, trm
 from trm.puzzle import read_puzzles, sudoku_chars, write_puzzles
 from trm.sudoku import make_sudoku
 
@@ -22,7 +24,7 @@ def test_bad_board(board, board_run):
 def told(r):
     "Exit status 0 and the answer, or 1 and no board at all; else the test fails"
     *_, verdict = r.stdout.rstrip().split('\n')
-    lines = [line for line in r.stdout.split('\n') if len(line) == 12 and line[4:8] == '    ']
+    lines = [line for line in r.stdout.split('\n') if re.fullmatch(r'([\d.]+)    (\d+)', line)]
     if r.returncode == 1:
         assert verdict.startswith('not solved in ') and '--restarts' in verdict and not lines and not r.stderr
         return None
@@ -125,3 +127,17 @@ def test_whole_test_files(name, task, side, n):
     s = boards.score(d['labels'], to_batch(d['inputs'], d['labels']))
     assert all(v.mean() == 1 for v in s.values())
     assert isinstance(read_puzzles(folder/'test.parquet'), pd.DataFrame)
+
+
+def test_shipped_weights(tmp_path):
+    "What the card says: a held-out board is solved, and nearly all of the others"
+    run = shutil.copytree(root/'data/weights/sudoku6', tmp_path/'sudoku6')  # scoring draws figures into the folder
+    r = trm('solve', run, '--board', '.6..2.......65.1...1...6....13..4...')
+    assert r.returncode == 0 and told(r) == '361524245631653142412356526413134265'
+    r = trm('eval', run, '--split', 'minimal', '--limit', 100, '--json', tmp_path/'eval.json')
+    assert r.returncode == 0, r.stderr
+    assert json.loads((tmp_path/'eval.json').read_text())['exact'] >= .97
+    (run/'puzzles.parquet').unlink()  # whoever brings boards does not need it
+    assert trm('solve', run, '--board', '.6..2.......65.1...1...6....13..4...').returncode == 0
+    r = trm('eval', run)
+    assert r.returncode == 2 and 'puzzles.parquet' in r.stderr and len(r.stderr.splitlines()) == 1

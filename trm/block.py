@@ -133,14 +133,16 @@ class Cache:
         "Go on with some rows only"
         self.kept = [kv[:,rows] for kv in self.kept]
 
-# %% ../nbs/05_block.ipynb #d70793eb
+# %% ../nbs/05_block.ipynb #ed2e5880
 def along(
     w:torch.Tensor, # (m,n)
     h:torch.Tensor, # (...,n), or (b,n,d) if `dim` is -2
     dim:int=-1,     # the axis to act on, -1 or -2
 ): # (...,m) or (b,m,d)
     "A matrix acting on one axis"
-    return F.linear(h, w) if dim==-1 else torch.bmm(w.expand(len(h),-1,-1), h)
+    if dim==-1: return F.linear(h, w)
+    if torch.is_autocast_enabled(h.device.type): w = w.to(torch.get_autocast_dtype(h.device.type))  # once, not for each row
+    return torch.bmm(w.expand(len(h),-1,-1), h)
 
 class SwiGLU(nn.Module):
     "A gated network over one axis"

@@ -100,10 +100,10 @@ def trm_tokenizer(
     n = sum(len(e.ids) for e in tok.encode_batch(text))
     print(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
 
-# %% ../nbs/11_cli.ipynb #48c4a4a6
+# %% ../nbs/11_cli.ipynb #4de82ec9
 @command
 def trm_train(
-    preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_extreme, maze_hard
+    preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
     data:str='',       # file, folder, pattern or hf:// address; empty: the preset's, the bundled problems, or puzzles made here
     out:str=None,      # the run folder; empty: runs/PRESET
     sets:str='',       # changes, 'k=v k=v'

@@ -111,7 +111,7 @@ class ModelConfig:
         if self.start=='noise' and self.states!=2:
             raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #ef30cef3
+# %% ../nbs/00_config.ipynb #fa8aac8d
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -158,7 +158,7 @@ class TrainConfig:
     log_every:int = opt(20, lo=1)              # steps between rows of metrics.csv
     seed:int = opt(0, lo=0, hi=2**31-1)                    # of weights, data order and everything drawn
     device:str = opt('auto', 'auto', 'cpu', 'cuda', 'mps')  # auto: CUDA, else MPS, else CPU
-    compile:bool = opt(False)                  # compile the block by torch.compile? needs a C++ compiler, or CUDA
+    compile:bool = opt(False)                  # boards: compile the block by torch.compile? needs a C++ compiler
     precision:str = opt('auto', 'auto', 'float32', 'bfloat16')  # auto: bfloat16 on CUDA, float32 elsewhere
     wandb:bool = opt(False)                    # log to Weights & Biases too? (extra `wandb`)
 

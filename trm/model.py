@@ -21,7 +21,7 @@ from .config import Config, InputError, ModelConfig, config_from_dict, config_to
 from .recursion import think
 from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
 
-# %% ../nbs/07_model.ipynb #5b4edf40
+# %% ../nbs/07_model.ipynb #b52b7c9d
 class TRM(nn.Module):
     "A tiny recursive model: tokens in, logits out at every step"
     def __init__(self,
@@ -32,7 +32,7 @@ class TRM(nn.Module):
         n_in,n_out = (cfg.vocab_size-max(cfg.symbols-i, 0) for i in (2,1))  # all symbols share two vectors, and one logit
         self.embed = nn.Embedding(n_in, d, _weight=trunc_normal(n_in, d, std=d**-.5))
         if cfg.puzzle_tokens:
-            self.puzzle = nn.Embedding(cfg.puzzle_kinds, d, _weight=torch.zeros(cfg.puzzle_kinds, d), sparse=True)
+            self.puzzle = nn.Embedding(cfg.puzzle_kinds, d, _weight=torch.zeros(cfg.puzzle_kinds, d), sparse=cfg.puzzle_kinds>1)
         if cfg.position=='learned': self.pos = nn.Parameter(trunc_normal(l, d, std=d**-.5))
         self.block,self.head = Block(cfg),linear(d, n_out)
         if cfg.halt:

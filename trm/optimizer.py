@@ -29,7 +29,7 @@ def orthogonalize(
         x = 3.4445*x + (-4.775*a + 2.0315*a@a)@x
     return (x.mT if tall else x).to(g.dtype)
 
-# %% ../nbs/08a_optimizer.ipynb #77a00e82
+# %% ../nbs/08a_optimizer.ipynb #33ced89f
 class Muon(torch.optim.Optimizer):
     "Momentum, orthogonalised; for matrices only"
     def __init__(self,
@@ -40,6 +40,10 @@ class Muon(torch.optim.Optimizer):
         rounds:int=5,         # of Newton–Schulz
     ):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, rounds=rounds))
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for g in self.param_groups: g.setdefault('rounds', 5)  # checkpoints of version 0.1.0 have none
 
     @torch.no_grad()
     def step(self, closure=None):

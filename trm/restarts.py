@@ -62,7 +62,7 @@ def shake(
         return (s.unflatten(0, (len(gens),-1))+e.to(s)[:,None]).flatten(0, 1)
     return tuple(None if s is None else more(s) for s in state) if noise else state
 
-# %% ../nbs/10c_restarts.ipynb #290b56af
+# %% ../nbs/10c_restarts.ipynb #398e8ad4
 def _try(model, batch, moves, steps, noise, seed):
     "Tries of a few boards: what each step says, lists over the steps asked for"
     ids,found = move_boards(batch['input_ids'], moves),[]
@@ -74,8 +74,9 @@ def _try(model, batch, moves, steps, noise, seed):
         state = out['state']
         if t not in steps: continue
         y,q = state[0].flatten(1),out['halt_logits']
+        wide = torch.float32 if y.device.type=='mps' else torch.float64  # so that 0.9999999 and 1 are two numbers
         residual = (y-before.flatten(1)).norm(dim=1)/y.norm(dim=1)
-        found.append((out['logits'].argmax(-1), residual if q is None else q.double().sigmoid(), residual))
+        found.append((out['logits'].argmax(-1), residual if q is None else q.to(wide).sigmoid(), residual))
     preds,q,residual = (torch.stack(o).unflatten(1, (k,-1)) for o in zip(*found))
     return move_back(preds, moves),q,residual
 

@@ -41,7 +41,7 @@ def make_task(
     df = make_puzzles(cfg)
     return PuzzleTask(cfg, df),lambda: write_puzzles(df, path)
 
-# %% ../nbs/10d_runs.ipynb #8f2ca102
+# %% ../nbs/10d_runs.ipynb #adbf8278
 def open_run(
     run,          # a run folder, or owner/name on the hub
     data:str='',  # other data than the run's
@@ -53,7 +53,9 @@ def open_run(
     cfg = config_from_dict(read_json(path), path)
     cfg = cfg.change(data=str(data or cfg.train.data))
     if cfg.train.task!='text':
-        task = PuzzleTask(cfg, cfg.train.data or find_file(run, 'puzzles.parquet'))
+        try: rows = cfg.train.data or find_file(run, 'puzzles.parquet')
+        except InputError: rows = Path(run)/'puzzles.parquet'  # whoever brings boards does not need it
+        task = PuzzleTask(cfg, rows)
         if (task.vocab_size,task.seq_len)==(model.cfg.vocab_size,model.cfg.seq_len): return model,task
         raise InputError(f"{run}: side={cfg.train.side} in config.json is not the model's; should be as trained")
     tok = load_tokenizer(find_file(run, 'tokenizer.json'))
@@ -96,15 +98,15 @@ def faults(
     parts = [f"{n} row{'s'*(n>1)}, column{'s'*(n>1)} or box{'es'*(n>1)} without all digits"]*(n>0) + [f"{m} clue{'s'*(m>1)} changed"]*(m>0)
     return ', '.join(parts)
 
-# %% ../nbs/10d_runs.ipynb #e671f1f8
+# %% ../nbs/10d_runs.ipynb #af52c1c0
 def solve_boards(
     model:TRM,   # the model
     task,        # with `prompt`, `valid` and `text`
     boards:list, # boards as text
     steps=None,  # most steps; None: as trained
     restarts:int=1, # tries of boards that the first does not solve
-    select:str='rules', # which of them is believed; other than 'rules': all boards are tried again
-): # data frame: board, answer (empty unless valid), valid, steps (of all tries), q, error (text, empty where the board is one)
+    select:str='rules', # which of them is believed
+): # data frame: board, answer (empty unless valid), valid, steps (of all tries), q (of the first try, if that solved it), error (text, empty where the board is one)
     "Answer boards that may be faulty"
     good,errors = [],[]
     for b in boards:
@@ -114,9 +116,10 @@ def solve_boards(
     if not good: return df
     ids,steps = torch.cat([g['input_ids'] for g in good]).to(next(model.parameters()).device),steps or model.cfg.n_recurrence
     preds,took,q = halt_early(model, dict(input_ids=ids), steps, check=task.valid)
-    again = ~task.valid(preds, ids) | (select!='rules')
+    again = ~task.valid(preds, ids)
     if restarts>1 and again.any():
         preds[again],took[again] = solve_many(model, task, dict(input_ids=ids[again]), steps, restarts, select)[0],steps*restarts
+        if q is not None: q[again] = float('nan')  # it was that of the first try
     ok,valid = df.error=='',task.valid(preds, ids).tolist()
     df.loc[ok,'answer'] = [task.text(p).replace('\n','') if v else '' for p,v in zip(preds, valid)]
     for k,v in dict(valid=valid, steps=took, q=q).items():

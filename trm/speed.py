@@ -33,20 +33,21 @@ def step_counts(
             ('sums and norms', 0, 2*5*n*times), ('logits and loss', 3*head, 3*(n+3*b*l*cfg.vocab_size))]
     return pd.DataFrame([(p, f/1e9, 4*m/1e6) for p,f,m in rows], columns=['part','gflop','mbyte'])
 
-# %% ../nbs/09a_speed.ipynb #42477ad8
+# %% ../nbs/09a_speed.ipynb #246ca13c
 def seconds(
     f,        # what to time; nothing is passed
     n:int=5,  # times
     device='cpu', # waited for, where it works on its own
-): # (n,) seconds of each, after one that does not count
+    warm:bool=True, # call it once before?
+): # (n,) seconds of each
     "Time a function"
     wait = torch.cuda.synchronize if torch.device(device).type=='cuda' else (lambda: None)
     out = []
-    for _ in range(n+1):
+    for _ in range(n+warm):
         wait(); t = time.perf_counter()
         f(); wait()
         out.append(time.perf_counter()-t)
-    return torch.tensor(out[1:])
+    return torch.tensor(out[warm:])
 
 def ceiling(
     device='cpu',          # where

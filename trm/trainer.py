@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors', 'show_curves']
 
-# %% ../nbs/09_trainer.ipynb #7ce1969f
+# %% ../nbs/09_trainer.ipynb #2f3ebf6c
 import json
 import math
+import os
 import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 from .weights import read_json
 
-# %% ../nbs/09_trainer.ipynb #f2f6ef00
+# %% ../nbs/09_trainer.ipynb #a6661150
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -43,10 +45,14 @@ class Trainer:
     ):
         self.task,self.run,c = task,Path(run),cfg.train
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
-        self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence)
         self.device,self.carry = pick_device(c.device),None
+        self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence).to(self.device)
         if c.loss=='stablemax' and self.device.type=='mps':
             raise InputError("loss=stablemax: is in float64, which MPS lacks; should be stablemax32")
+        if c.compile and not which('g++' if self.device.type=='cpu' else 'gcc') and not os.environ.get('CXX'):
+            raise InputError("compile=true: no C++ compiler found; should be false, or g++ installed")
+        if c.compile and c.task=='text':
+            raise InputError("compile=true: rows of text differ in length, and each would be compiled; should be false")
         if c.wandb and not find_spec('wandb'):
             raise InputError("wandb=true: the package is missing"
                              "; should be installed by pip install trm[wandb]")
@@ -58,7 +64,7 @@ class Trainer:
         self.model = TRM(cfg.model).to(self.device)
         self.opts = make_optimizers(self.model, c)
         self.scheds = [LambdaLR(o, lambda i: lr_factor(i, c)) for o in self.opts]
-        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(c.ema)) if c.ema else None
+        self.ema = AveragedModel(self.model) if c.ema else None
         self.step,self.seconds,self.best = 0,0.,[-1.,-math.inf]
         if state := last_state(self.run): self.load(state)
         if c.compile: self.model.block.compile(dynamic=False)
@@ -114,7 +120,7 @@ def load(self:Trainer, state):
     if 'carry' in state:
         self.carry = map_tensors(lambda t: t[self.rank::self.world].to(self.device), state['carry'])
 
-# %% ../nbs/09_trainer.ipynb #6c4c0b57
+# %% ../nbs/09_trainer.ipynb #5150d988
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -135,7 +141,7 @@ def loss(self:Trainer,
     if c.supervision=='unrolled':
         n = self.all_sum((batch['labels']!=-100).sum())
         return unrolled(self.net, batch, self.weights, n/self.world, **kw)
-    draws = torch.rand(2, c.batch_size, generator=generator())[:,self.rank::self.world].to(self.device)
+    draws = torch.rand(2, c.batch_size, generator=generator(device=self.device), device=self.device)[:,self.rank::self.world]
     carry = self.carry or first_carry(batch)
     loss,self.carry,log = carried(self.net, carry, batch, self.cfg.model.n_recurrence, c.halt_explore, draws, **kw)
     return loss,log
@@ -153,9 +159,9 @@ def train_step(self:Trainer,
     for o in self.opts+self.scheds: o.step()
     for o in self.opts: o.zero_grad()
     self.step += 1
-    if self.ema:
-        if self.step<=c.ema_from: self.ema.n_averaged.zero_()  # makes the next line copy
-        self.ema.update_parameters(self.model)
+    if self.ema:  # `update_parameters` would ask the device how often it was called
+        a,b = list(self.ema.module.parameters()),list(self.model.parameters())
+        get_ema_multi_avg_fn(c.ema if self.step>max(c.ema_from, 1) else 0.)(a, b, None)
     return log | dict(grad_norm=norm)
 
 @patch
@@ -213,7 +219,7 @@ def look(self:Trainer):
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
           'best' if best else '', flush=True)
 
-# %% ../nbs/09_trainer.ipynb #6b84a29f
+# %% ../nbs/09_trainer.ipynb #302adc1d
 @patch
 def open_logs(self:Trainer):
     "metrics.csv, TensorBoard and wandb"
@@ -243,7 +249,7 @@ def fit(self:Trainer):
         self.seconds = time.perf_counter()-began
         bar.update()
         def due(every): return self.step%every==0 or self.step==c.steps
-        if logs and (due(c.log_every) or due(c.eval_every) or due(c.save_every)): self.check(logs)
+        if logs and any(map(due, (c.log_every, c.eval_every, c.save_every))): self.check(logs)
         if due(c.log_every):
             means = {k: self.all_sum(torch.stack([l[k] for l in logs]).mean())/self.world for k in logs[0]}
             if self.rank==0:
