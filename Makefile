@@ -36,9 +36,14 @@ readme: $(BIN)/.ready
 results: $(BIN)/.ready
 	$(BIN)/python tests/bench_demo.py
 	$(BIN)/python tests/bench_data.py
-	$(BIN)/python tests/bench_puzzles.py sudoku4
-	$(BIN)/python tests/bench_puzzles.py sudoku6
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py sudoku4
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py sudoku6
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py ablation
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py parts 0,1
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_race.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_answers.py data/weights/sudoku6
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_generate.py
+	$(BIN)/python tests/bench_speed.py
 
 clean:
 	rm -rf .venv build *.egg-info _docs _proc

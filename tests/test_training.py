@@ -56,6 +56,7 @@ def test_two_processes_are_one(case, tmp_path):
                        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(root)))
     assert r.returncode == 0, r.stderr[-3000:]
     a, b = (load_file(f / 'checkpoints/step_30/state.safetensors') for f in (run, run_folder))
-    assert max((a[k].float() - b[k].float()).abs().max() for k in b) < 1e-4
+    for k in b:  # states have been through many applications of the network since the batch was split, and each rounds
+        assert (a[k].float() - b[k].float()).abs().max() < (1e-3 if 'carry' in k else 1e-4), k
     for x, y in zip(numbers(run), numbers(run_folder), strict=True):
         assert x.keys() == y.keys() and all(abs(x[k] - y[k]) < 1e-3 * max(1, abs(y[k])) for k in x)
