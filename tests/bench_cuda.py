@@ -65,7 +65,7 @@ def step(a):
             torch._dynamo.reset()
             if dev.type=='cuda': torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
             batch = {k: v.to(dev) for k, v in next(task.batches(cfg.train.batch_size)).items()}
-            tr = Trainer(cfg, task, Path(a.out)/f'step_{time.time():.0f}')
+            tr = Trainer(cfg, task, Path(a.out)/f'step_{time.time_ns()}')
             try: first = float(seconds(lambda: tr.train_step(batch), 1, dev, warm=False))
             except RuntimeError as e:  # out of memory, or no compiler: the other arms can still tell something
                 rows.append(dict(preset=preset, how=how, error=str(e)[:300])); print(rows[-1], flush=True); put()
