@@ -221,7 +221,7 @@ def solve_many(
     tries = try_boards(model, task, batch, range(1, steps+1) if select=='first' else steps, restarts, **kw)
     return take(tries, *choose(tries, select))[-1],table_of(tries, batch)
 
-# %% ../nbs/10c_restarts.ipynb #8f657bb0
+# %% ../nbs/10c_restarts.ipynb #01ddcb4e
 def evaluate_tries(
     model:TRM,          # the model
     task,               # of boards
@@ -235,7 +235,8 @@ def evaluate_tries(
 ): # data frame as `evaluate` gives it, and `settled`: the answer is what it was a step before
     "Score the answers that a selector gives after each step"
     device,tables,steps = next(model.parameters()).device,[],range(1, (steps or model.cfg.n_recurrence)+1)
-    for batch in progress(task.eval_batches(split, 256, limit)):
+    n = min(256, max(2**24//(len(steps)*restarts*task.seq_len), 1))  # all tries of so many boards are kept at once
+    for batch in progress(task.eval_batches(split, n, limit)):
         batch = {k: v.to(device) for k,v in batch.items()}
         tries = try_boards(model, task, batch, steps, restarts, **kw)
         at = choose(tries, select if restarts>1 else 'rules')
