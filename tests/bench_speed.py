@@ -15,23 +15,13 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.carried import carried, first_carry
 from trm.checkpoint import provenance
 from trm.config import ModelConfig
 from trm.model import TRM
-from trm.speed import ceiling, product_share, seconds
+from trm.speed import ceiling, product_share, seconds, train_one
 
 paper = ModelConfig(d_model=128, n_heads=4, states=2, n_recurrence=16, n_cycles=3, n_latent=6, mixer='mlp', position='none', mask='full',
                     detach=True, halt=True, hidden_multiple=256, vocab_size=11, seq_len=81)
-
-
-def ours(model, batch, loss='softmax'):
-    "A supervised step of ours"
-    state = first_carry(batch)
-    def f():
-        carried(model.run, state, batch, 16, loss=loss)[0].backward()
-        model.zero_grad()
-    return model, f
 
 
 def theirs(batch):
@@ -50,9 +40,10 @@ def main(threads=(1, 2), out='results/speed.json'):
     for n in map(int, threads):
         torch.set_num_threads(n); torch.manual_seed(0); torch._dynamo.reset()
         batch = dict(input_ids=torch.randint(11, (32, 81)), labels=torch.randint(11, (32, 81)))
+        def ours(model, **kw): return model, train_one(model, **kw)
         model = TRM(paper)
-        arms = {'as it is': ours(model, batch), 'compiled': ours(deepcopy(model), batch), 'loss in float64': ours(deepcopy(model), batch, 'stablemax'),
-                '97 positions': ours(TRM(ModelConfig(**{**vars(paper), 'puzzle_tokens': 16})), batch), 'tiny-recursive-model': theirs(batch)}
+        arms = {'as it is': ours(model), 'compiled': ours(deepcopy(model)), 'loss in float64': ours(deepcopy(model), loss='stablemax'),
+                '97 positions': ours(TRM(ModelConfig(**{**vars(paper), 'puzzle_tokens': 16}))), 'tiny-recursive-model': theirs(batch)}
         arms['compiled'][0].block.compile(dynamic=False)
         t0 = time.perf_counter(); arms['compiled'][1](); compiling = time.perf_counter()-t0
         top, times = 0., {k: [] for k in arms}

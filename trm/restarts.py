@@ -6,7 +6,7 @@
 __all__ = ['selectors', 'draw_moves', 'move_boards', 'move_back', 'shake', 'try_boards', 'check_select', 'count_votes', 'choose',
            'take', 'judge', 'show_selectors', 'table_of', 'auc', 'solve_many', 'evaluate_tries']
 
-# %% ../nbs/10c_restarts.ipynb #2aecbde5
+# %% ../nbs/10c_restarts.ipynb #3575d86f
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
@@ -15,6 +15,7 @@ from .config import InputError
 from .halting import rows_at_once
 from .maze import maze_variants
 from .model import TRM, prepare
+from .solve import score_rows
 from .sudoku import augment_sudoku
 
 # %% ../nbs/10c_restarts.ipynb #d85e696f
@@ -165,7 +166,7 @@ def judge(
             rows += [dict(select=s, restarts=k, step=t, exact=e) for t,e in zip(tries['steps'], r.float().mean(1).tolist())]
     return pd.DataFrame(rows)
 
-# %% ../nbs/10c_restarts.ipynb #780f2fa0
+# %% ../nbs/10c_restarts.ipynb #90796085
 def show_selectors(
     by:pd.DataFrame, # as `judge` gives it
     steps:int,       # of each try
@@ -179,7 +180,7 @@ def show_selectors(
         d = by[(by['select']==s)&(by.step==steps)]  # `by.select` is a method
         if len(d): ax.plot(steps*d.restarts, d.exact, 'o--' if s=='first' else 'o-', color=color, label=s, ms=4)
     if depth: ax.plot(list(depth), list(depth.values()), ':', color='grey', label='one try')
-    ax.set(xscale='log', xlabel=f'steps of all tries together ({steps} each)', ylabel='share right', ylim=(0,1.02))
+    ax.set(xlabel=f'steps of all tries together ({steps} each)', ylabel='share right', ylim=(0,1.02))
     ax.set_xscale('log', base=2); ax.legend(fontsize=8)
     return ax
 
@@ -221,7 +222,7 @@ def solve_many(
     tries = try_boards(model, task, batch, range(1, steps+1) if select=='first' else steps, restarts, **kw)
     return take(tries, *choose(tries, select))[-1],table_of(tries, batch)
 
-# %% ../nbs/10c_restarts.ipynb #01ddcb4e
+# %% ../nbs/10c_restarts.ipynb #56156ff3
 def evaluate_tries(
     model:TRM,          # the model
     task,               # of boards
@@ -242,7 +243,6 @@ def evaluate_tries(
         at = choose(tries, select if restarts>1 else 'rules')
         preds,q = take(tries, *at),None if tries['q'] is None else take(tries, *at, 'q')
         for i,t in enumerate(steps):
-            s = task.score(preds[i], batch) | ({} if q is None else dict(q=q[i])) | dict(settled=(preds[i]==preds[i-1]).all(-1) & (i>0))
-            where = dict(row=batch['row'].tolist(), group=task.groups(batch, split), step=t)
-            tables.append(pd.DataFrame(where | {k: v.tolist() for k,v in s.items()}))
+            more = ({} if q is None else dict(q=q[i])) | dict(settled=(preds[i]==preds[i-1]).all(-1) & (i>0))
+            tables.append(score_rows(task, batch, split, t, preds[i], **more))
     return pd.concat(tables, ignore_index=True)

@@ -120,7 +120,7 @@ def load(self:Trainer, state):
     if 'carry' in state:
         self.carry = map_tensors(lambda t: t[self.rank::self.world].to(self.device), state['carry'])
 
-# %% ../nbs/09_trainer.ipynb #5150d988
+# %% ../nbs/09_trainer.ipynb #df414aa8
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -135,13 +135,13 @@ def loss(self:Trainer,
 ): # loss (), dict of numbers for the log
     "The loss of a batch, unrolled or carried"
     c = self.cfg.train
-    def generator(*what, device='cpu'):
-        return torch.Generator(device).manual_seed(int(np.random.SeedSequence([c.seed,self.step,*what]).generate_state(1)[0]))
-    kw = dict(generator=generator(self.rank, device=self.device), halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
+    def generator(*what):
+        return torch.Generator(self.device).manual_seed(int(np.random.SeedSequence([c.seed,self.step,*what]).generate_state(1)[0]))
+    kw = dict(generator=generator(self.rank), halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
     if c.supervision=='unrolled':
         n = self.all_sum((batch['labels']!=-100).sum())
         return unrolled(self.net, batch, self.weights, n/self.world, **kw)
-    draws = torch.rand(2, c.batch_size, generator=generator(device=self.device), device=self.device)[:,self.rank::self.world]
+    draws = torch.rand(2, c.batch_size, generator=generator(), device=self.device)[:,self.rank::self.world]
     carry = self.carry or first_carry(batch)
     loss,self.carry,log = carried(self.net, carry, batch, self.cfg.model.n_recurrence, c.halt_explore, draws, **kw)
     return loss,log
