@@ -24,7 +24,8 @@ import pandas as pd
 import torch
 
 from trm.boards import PuzzleTask
-from trm.checkpoint import provenance, read_metrics
+from trm.checkpoint import provenance
+from trm.metrics import read_metrics
 from trm.config import apply_sets, get_preset
 from trm.device import autocast, pick_device
 from trm.model import TRM

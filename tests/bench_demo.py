@@ -12,7 +12,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from trm.checkpoint import provenance, read_metrics
+from trm.checkpoint import provenance
+from trm.metrics import read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
 from trm.text import TextTask

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trm.checkpoint import provenance, read_metrics
+from trm.checkpoint import provenance
+from trm.metrics import read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.weights import read_json
 

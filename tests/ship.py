@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from trm.checkpoint import provenance, read_metrics
+from trm.checkpoint import provenance
+from trm.metrics import read_metrics
 from trm.config import config_to_dict, get_preset, write_file
 from trm.puzzle import write_puzzles
 from trm.runs import open_run, score_run

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from conftest import root, small, small_board, trm
-from trm.checkpoint import read_metrics
+from trm.metrics import read_metrics
 
 
 def free_port():

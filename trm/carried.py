@@ -41,7 +41,7 @@ def halts(
     least = torch.where(draws[0]<explore, (2+draws[1]*(max_steps-1)).long(), 0)  # 2 to max_steps
     return last | ((halt_logits>0) & (steps>=least))
 
-# %% ../nbs/08d_carried.ipynb #1c381158
+# %% ../nbs/08d_carried.ipynb #43001bd2
 def carried(
     run,                  # `TRM.run`, or a wrapper around it with the same call
     carry:dict,           # where the rows stand
@@ -49,13 +49,13 @@ def carried(
     max_steps:int=16,     # most steps of a row
     explore:float=.1,     # see `halts`
     draws=None,           # (2,b), see `halts`
-    generator=None,       # `torch.Generator` of the noise, where the start is noise
+    noise=None,           # what new rows start from, see `draw_noise`
     halt_weight:float=.5, # of the halting loss, where there is a halting head
     **kw,                 # `loss` and `smoothing` of `token_losses`
 ): # loss (), the next carry, dict of numbers for the log
     "One step for each row, and the loss of its answer"
     rows = refill(carry, batch)
-    out = run(rows, 1, carry['state'], carry['halted'], generator)
+    out = run(rows, 1, carry['state'], carry['halted'], noise)
     logits,labels = out['logits'][0],rows['labels']
     each = token_losses(logits, labels, **kw).sum(-1)/(labels!=-100).sum(-1).clamp(min=1)
     exact = step_scores(logits.detach().argmax(-1), labels)['exact']

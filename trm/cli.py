@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['command', 'trm_inspect', 'trm_tokenizer', 'trm_train', 'trm_eval', 'trm_solve', 'main']
 
-# %% ../nbs/11_cli.ipynb #ee0f0972
+# %% ../nbs/11_cli.ipynb #7f9b8e86
 import sys
 import time
 from functools import wraps
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from .checkpoint import provenance
 from .config import InputError, apply_sets, get_preset, write_file
+from .device import join_ranks, pick_device
 from .inspection import inspect
 from .pairs import open_pairs
 from .problems import bundled
@@ -29,7 +30,7 @@ from .tokenizer import format_text, load_tokenizer, train_tokenizer
 from .trainer import Trainer
 from .watch import save_figures
 
-# %% ../nbs/11_cli.ipynb #1bf3edac
+# %% ../nbs/11_cli.ipynb #5926789a
 def _fail(name, msg):
     print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
     sys.exit(2)
@@ -67,9 +68,9 @@ def command(
         elif rest: parser.error(f"unrecognized arguments: {' '.join(rest)}")
         try: f(**args)
         except (InputError, SafetensorError) as e: _fail(f.__name__, e)
-        except KeyboardInterrupt:
-            print(f"{f.__name__}: stopped", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as e:  # of training it is a `Stopped`
+            print(f"{f.__name__}: {str(e) or 'stopped'}", file=sys.stderr)
+            sys.exit(getattr(e, 'status', 130))
         except OSError as e: _fail(f.__name__, f"{e.filename or ''}: {e.strerror or e}; should be readable and writable, with space left")
     return run
 
@@ -100,7 +101,7 @@ def trm_tokenizer(
     n = sum(len(e.ids) for e in tok.encode_batch(text))
     print(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
 
-# %% ../nbs/11_cli.ipynb #4de82ec9
+# %% ../nbs/11_cli.ipynb #27ba1883
 @command
 def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
@@ -114,6 +115,7 @@ def trm_train(
     data = data or cfg.train.data
     if not data and cfg.train.task=='text': data = str(bundled())
     cfg,run = cfg.change(data=data),Path(out or f'runs/{preset}')
+    join_ranks(pick_device(cfg.train.device))
     task,save = make_task(cfg, run)
     about = task.about()
     trainer = Trainer(cfg, task, run, resume)

@@ -16,11 +16,12 @@ from pathlib import Path
 class InputError(ValueError):
     "Bad input: what was wrong, where, and what would be right, in one line"
 
-# %% ../nbs/00_config.ipynb #d897366c
+# %% ../nbs/00_config.ipynb #494169a2
 def sync(
     path, # a file or folder
 ): # None
     "Force what was written to the disk"
+    if os.name=='nt' and os.path.isdir(path): return  # Windows opens no folders
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
@@ -31,7 +32,7 @@ def write_file(
 ): # None
     "Write a file whole or not at all"
     path = Path(path); tmp = path.with_name(f'.{path.name}.tmp')
-    try: write(tmp); sync(tmp); os.replace(tmp, path)
+    try: write(tmp); sync(tmp); os.replace(tmp, path); sync(path.parent)
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_config.ipynb #211ba840
@@ -111,7 +112,7 @@ class ModelConfig:
         if self.start=='noise' and self.states!=2:
             raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #fa8aac8d
+# %% ../nbs/00_config.ipynb #7ab4c7f6
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -159,7 +160,7 @@ class TrainConfig:
     seed:int = opt(0, lo=0, hi=2**31-1)                    # of weights, data order and everything drawn
     device:str = opt('auto', 'auto', 'cpu', 'cuda', 'mps')  # auto: CUDA, else MPS, else CPU
     compile:bool = opt(False)                  # boards: compile the block by torch.compile? needs a C++ compiler
-    precision:str = opt('auto', 'auto', 'float32', 'bfloat16')  # auto: bfloat16 on CUDA, float32 elsewhere
+    precision:str = opt('auto', 'auto', 'float32', 'bfloat16', 'float64')  # auto: bfloat16 on CUDA, float32 elsewhere; float64: to compare
     wandb:bool = opt(False)                    # log to Weights & Biases too? (extra `wandb`)
 
     def __post_init__(self):

@@ -13,14 +13,14 @@ from torch import nn
 
 from .config import TrainConfig
 
-# %% ../nbs/08a_optimizer.ipynb #ad6e878a
+# %% ../nbs/08a_optimizer.ipynb #28c79096
 def orthogonalize(
     g:torch.Tensor, # (m,n), or (k,m,n) for k matrices of one shape at once
     steps:int=5,    # rounds
-    dtype=None,     # of the products; None: bfloat16 on CUDA, float32 elsewhere
+    dtype=None,     # of the products; None: bfloat16 on CUDA, that of `g` elsewhere
 ): # same shape: directions of `g`, strengths near 1
     "Newton–Schulz iteration with the coefficients of Jordan et al."
-    x = g.to(dtype or (torch.bfloat16 if g.is_cuda else torch.float32))
+    x = g.to(dtype or (torch.bfloat16 if g.is_cuda and g.dtype!=torch.float64 else g.dtype))
     tall = x.shape[-2]>x.shape[-1]
     if tall: x = x.mT
     x = x/(x.norm(dim=(-2,-1), keepdim=True)+1e-7)

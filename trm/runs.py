@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['make_task', 'open_run', 'score_run', 'faults', 'solve_boards', 'tell_steps']
 
-# %% ../nbs/10d_runs.ipynb #0c2dc8e9
+# %% ../nbs/10d_runs.ipynb #f1951212
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,7 @@ import torch
 
 from .boards import PuzzleTask
 from .config import InputError, config_from_dict
-from .device import pick_device
+from .device import from_first, pick_device
 from .halting import halt_early, halting
 from .model import TRM
 from .puzzle import write_puzzles
@@ -25,7 +25,7 @@ from .text import TextTask
 from .tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from .weights import find_file, read_json
 
-# %% ../nbs/10d_runs.ipynb #8e7710e6
+# %% ../nbs/10d_runs.ipynb #d564c352
 def make_task(
     cfg, # a `Config`
     run, # the run's folder, which may be there already
@@ -34,11 +34,13 @@ def make_task(
     c,run = cfg.train,Path(run)
     if c.task=='text':
         path = run/'tokenizer.json'
-        tok = load_tokenizer(path) if path.exists() else train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
+        def train(): return train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
+        tok = from_first(lambda: load_tokenizer(path) if path.exists() else train())
         return TextTask(cfg, tok),lambda: save_tokenizer(tok, path)
     path = run/'puzzles.parquet'
-    if c.data or path.exists(): return PuzzleTask(cfg, c.data or path),lambda: None
-    df = make_puzzles(cfg)
+    if c.data: return PuzzleTask(cfg, c.data),lambda: None
+    df = from_first(lambda: None if path.exists() else make_puzzles(cfg))
+    if df is None: return PuzzleTask(cfg, path),lambda: None
     return PuzzleTask(cfg, df),lambda: write_puzzles(df, path)
 
 # %% ../nbs/10d_runs.ipynb #adbf8278

@@ -78,18 +78,18 @@ def halt_loss(
     "The loss of saying 'done' when it is not, and of not saying so when it is"
     return F.binary_cross_entropy_with_logits(halt_logits.float(), exact.float(), reduction='none')
 
-# %% ../nbs/08_supervision.ipynb #68fa06d1
+# %% ../nbs/08_supervision.ipynb #b23d4e89
 def unrolled(
     run,                  # `TRM.run`, or a wrapper around it with the same call
     batch:dict,           # `input_ids`, `labels`, `attention_mask`, ...
     weights:torch.Tensor, # (t,) as `step_weights` gives them
     n_tokens=None,        # as for `step_losses`
-    generator=None,       # `torch.Generator`, where something is drawn
+    noise=None,           # what each row starts from, see `draw_noise`
     halt_weight:float=.5, # of the halting loss, where there is a halting head
     **kw,                 # `loss` and `smoothing` of `token_losses`
 ): # loss (), dict of numbers for the log
     "All steps on one batch and their weighted loss"
-    out,labels = run(batch, generator=generator),batch['labels']
+    out,labels = run(batch, noise=noise),batch['labels']
     losses = step_losses(out['logits'], labels, n_tokens, **kw)
     weights = weights.to(losses)
     total,log = (losses*weights).sum(),{f'loss_step{i+1}': l for i,l in enumerate(losses.detach())}

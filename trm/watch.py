@@ -6,7 +6,7 @@
 __all__ = ['step_preds', 'show_steps', 'repaired', 'show_strip', 'first_right', 'show_first_right', 'read_states', 'show_groups',
            'save_figures']
 
-# %% ../nbs/10b_watch.ipynb #7713ae33
+# %% ../nbs/10b_watch.ipynb #ce7e0448
 import warnings
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from matplotlib.colors import ListedColormap
 from .halting import show_halting
 from .model import TRM
 from .solve import by_group, step_answers
-from .trainer import show_curves
+from .metrics import show_curves
 
 # %% ../nbs/10b_watch.ipynb #7abc6965
 def step_preds(
