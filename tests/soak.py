@@ -31,10 +31,10 @@ common = 'warmup_steps=3 log_every=10 save_every=15 eval_every=40 eval_rows=40 d
 boards = common + 'puzzles=200 batch_size=8 n_recurrence=4 steps=STEPS'
 text = common + 'families= n_recurrence=3 d_model=32 n_heads=2 batch_size=8 max_seq_len=60 max_vocab=300 ema=.9 steps=STEPS'
 cases = {
-    'text': ('demo', text, 2400),
-    'text, streamed': ('demo', text + ' streaming=true workers=1', 2400),
-    'boards, carried': ('sudoku4', boards, 3000),
-    'boards, unrolled': ('sudoku4', boards + ' supervision=unrolled', 1200)}
+    'text': ('demo', text, 6000),
+    'text, streamed': ('demo', text + ' streaming=true workers=1', 6000),
+    'boards, carried': ('sudoku4', boards, 9000),
+    'boards, unrolled': ('sudoku4', boards + ' supervision=unrolled', 3600)}
 clock = 'seconds', 'tokens_per_s'
 
 
