@@ -394,4 +394,5 @@ d = { 'settings': { 'branch': 'main',
                              'trm.weights.published_name': ('weights.html#published_name', 'trm/weights.py'),
                              'trm.weights.read_json': ('weights.html#read_json', 'trm/weights.py'),
                              'trm.weights.read_tensors': ('weights.html#read_tensors', 'trm/weights.py'),
-                             'trm.weights.strip_prefix': ('weights.html#strip_prefix', 'trm/weights.py')}}}
+                             'trm.weights.strip_prefix': ('weights.html#strip_prefix', 'trm/weights.py'),
+                             'trm.weights.write_tensors': ('weights.html#write_tensors', 'trm/weights.py')}}}

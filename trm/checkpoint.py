@@ -6,7 +6,7 @@
 __all__ = ['split_state', 'join_state', 'save_state', 'load_state', 'checkpoints', 'last_state', 'prune', 'sweep', 'claim',
            'provenance']
 
-# %% ../nbs/08b_checkpoint.ipynb #e3e83338
+# %% ../nbs/08b_checkpoint.ipynb #d843d518
 import json
 import os
 import platform
@@ -16,17 +16,18 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from .config import InputError, sync, write_file
+from .weights import write_tensors
 
-# %% ../nbs/08b_checkpoint.ipynb #ea2f1099
+# %% ../nbs/08b_checkpoint.ipynb #868e2449
 def split_state(
     state,         # nested dicts and lists of tensors and plain values
     path:str='',   # where in the whole
 ): # the same without tensors, and a dict from path to tensor
     "Take a state apart into plain values and tensors"
-    if isinstance(state, torch.Tensor): return {'tensor': path}, {path: state.detach().cpu().contiguous()}
+    if isinstance(state, torch.Tensor): return {'tensor': path}, {path: state.detach().cpu()}
     if not isinstance(state, (dict,list,tuple)): return state, {}
     items = state.items() if isinstance(state, dict) else enumerate(state)
     plain,tensors = [],{}
@@ -45,7 +46,7 @@ def join_state(
     if 'list' in plain: return [join_state(v, tensors) for _,v in plain['list']]
     return {k: join_state(v, tensors) for k,v in plain['dict']}
 
-# %% ../nbs/08b_checkpoint.ipynb #e68d4667
+# %% ../nbs/08b_checkpoint.ipynb #ef008bd2
 def save_state(
     folder, # where the state is to be
     state,  # nested dicts and lists of tensors and plain values
@@ -56,7 +57,7 @@ def save_state(
     tmp.mkdir(parents=True)
     try:
         plain,tensors = split_state(state)
-        save_file(tensors, tmp/'state.safetensors'); sync(tmp/'state.safetensors')
+        write_tensors(tmp/'state.safetensors', tensors)
         write_file(tmp/'state.json', lambda p: p.write_text(json.dumps(plain)))
         sync(tmp)
         if folder.exists(): shutil.rmtree(folder)

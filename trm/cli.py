@@ -30,7 +30,7 @@ from .tokenizer import format_text, load_tokenizer, train_tokenizer
 from .trainer import Trainer
 from .watch import save_figures
 
-# %% ../nbs/11_cli.ipynb #5926789a
+# %% ../nbs/11_cli.ipynb #50aee9d0
 def _fail(name, msg):
     print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
     sys.exit(2)
@@ -71,7 +71,7 @@ def command(
         except KeyboardInterrupt as e:  # of training it is a `Stopped`
             print(f"{f.__name__}: {str(e) or 'stopped'}", file=sys.stderr)
             sys.exit(getattr(e, 'status', 130))
-        except OSError as e: _fail(f.__name__, f"{e.filename or ''}: {e.strerror or e}; should be readable and writable, with space left")
+        except OSError as e: _fail(f.__name__, f"{e.filename or 'disk'}: {e.strerror or e}; should be readable and writable, with space left")
     return run
 
 # %% ../nbs/11_cli.ipynb #287018bb

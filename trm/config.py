@@ -16,7 +16,7 @@ from pathlib import Path
 class InputError(ValueError):
     "Bad input: what was wrong, where, and what would be right, in one line"
 
-# %% ../nbs/00_config.ipynb #494169a2
+# %% ../nbs/00_config.ipynb #04266769
 def sync(
     path, # a file or folder
 ): # None
@@ -33,6 +33,7 @@ def write_file(
     "Write a file whole or not at all"
     path = Path(path); tmp = path.with_name(f'.{path.name}.tmp')
     try: write(tmp); sync(tmp); os.replace(tmp, path); sync(path.parent)
+    except OSError as e: e.filename = str(path); raise  # a full disk does not say where
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_config.ipynb #211ba840

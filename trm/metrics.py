@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['Metrics', 'read_metrics', 'Logs', 'show_curves']
 
-# %% ../nbs/08f_metrics.ipynb #92001c58
+# %% ../nbs/08f_metrics.ipynb #52b71ba9
 import csv
 import io
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from .config import InputError, config_to_dict, write_file
@@ -48,7 +50,7 @@ def read_metrics(
     except (ValueError, TypeError, AttributeError, csv.Error) as e:
         raise InputError(f"{path}: {e}; should be numbers by step, as training writes them") from None
 
-# %% ../nbs/08f_metrics.ipynb #2ee66ed2
+# %% ../nbs/08f_metrics.ipynb #aa9734b8
 class Logs:
     "metrics.csv, TensorBoard and, if asked for, wandb"
     def __init__(self,
@@ -59,6 +61,8 @@ class Logs:
     ):
         from torch.utils.tensorboard import SummaryWriter
         self.csv,self.wandb = Metrics(Path(run)/'metrics.csv', ['seconds',*names], step),None
+        self.hook = threading.excepthook
+        threading.excepthook = lambda e: None if isinstance(e.exc_value, OSError) else self.hook(e)
         self.board = SummaryWriter(run, purge_step=step+1)
         if wandb:
             import wandb as w
@@ -70,11 +74,15 @@ class Logs:
         **row,         # numbers by name
     ):
         row = {k: float(v) for k,v in row.items()}
-        self.csv(step, seconds=round(seconds,3), **{k: f'{v:.6g}' for k,v in row.items()})
-        for k,v in row.items(): self.board.add_scalar(k, v, step)
+        try:
+            self.csv(step, seconds=round(seconds,3), **{k: f'{v:.6g}' for k,v in row.items()})
+            for k,v in row.items(): self.board.add_scalar(k, v, step)
+        except OSError as e: e.filename = str(self.csv.path.parent); raise  # a full disk does not say where
         if self.wandb: self.wandb.log(row, step=step)
 
-    def close(self): self.board.close()
+    def close(self):
+        with suppress(OSError): self.board.close()
+        threading.excepthook = self.hook
 
 # %% ../nbs/08f_metrics.ipynb #a0456698
 def show_curves(

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['TRM', 'symbol_ids', 'draw_noise', 'starts', 'prepare']
 
-# %% ../nbs/07_model.ipynb #f3788b03
+# %% ../nbs/07_model.ipynb #0ab327f8
 import json
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -19,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from .block import Block, linear, make_mask, rotary_table, trunc_normal
 from .config import Config, InputError, ModelConfig, config_from_dict, config_to_dict, write_file
 from .recursion import think
-from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix
+from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix, write_tensors
 
 # %% ../nbs/07_model.ipynb #b52b7c9d
 class TRM(nn.Module):
@@ -175,7 +174,7 @@ def step(self:TRM,
     out = self.run(batch, 1, state, **kw)
     return {k: v[0] if k!='state' and v is not None else v for k,v in out.items()}
 
-# %% ../nbs/07_model.ipynb #c570ddfc
+# %% ../nbs/07_model.ipynb #599bb9f0
 @patch
 def save_pretrained(self:TRM,
     folder,     # where to write; made if needed
@@ -186,8 +185,7 @@ def save_pretrained(self:TRM,
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     d = dict(model=config_to_dict(Config(self.cfg))['model'], **info)
     write_file(folder/'config.json', lambda p: p.write_text(json.dumps(d, indent=1), encoding='utf-8'))
-    weights = {k: v.to(dtype or v.dtype).contiguous() for k,v in self.state_dict().items()}
-    write_file(folder/'model.safetensors', lambda p: save_file(weights, p))
+    write_tensors(folder/'model.safetensors', self.state_dict(), dtype)
 
 @patch(cls_method=True)
 def from_pretrained(cls:TRM,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors']
 
-# %% ../nbs/09_trainer.ipynb #21880406
+# %% ../nbs/09_trainer.ipynb #b07078ee
 import json
 import math
 import os
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
-from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -35,9 +34,9 @@ from .metrics import Logs
 from .model import TRM, draw_noise
 from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
-from .weights import read_json
+from .weights import read_json, write_tensors
 
-# %% ../nbs/09_trainer.ipynb #a138460e
+# %% ../nbs/09_trainer.ipynb #2b058e68
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -73,7 +72,7 @@ class Trainer:
         if state := from_first(lambda: last_state(self.run)): self.load(state)
         if c.compile: self.model.block.compile(dynamic=False)
         self.net = self.model.run
-        if self.world>1: self.net = DistributedDataParallel(Run(self.model), broadcast_buffers=False, gradient_as_bucket_view=True)
+        if self.world>1: self.net = DistributedDataParallel(Run(self.model), gradient_as_bucket_view=True)
 
 # %% ../nbs/09_trainer.ipynb #bc2c367b
 def map_tensors(
@@ -196,7 +195,7 @@ def validate(self:Trainer):
     loss,tokens,exact,token,rows = self.all_sum(sums).cpu()
     return dict(loss=loss/tokens, exact=exact/rows, token=token/rows)
 
-# %% ../nbs/09_trainer.ipynb #581dc76d
+# %% ../nbs/09_trainer.ipynb #a324d11d
 @patch
 def look(self:Trainer):
     "Validate, log, and keep the weights if they are the best so far"
@@ -208,8 +207,7 @@ def look(self:Trainer):
     best = key>self.best
     if best:
         self.best,model = key,self.ema.module if self.ema else self.model
-        weights = {k: t.contiguous() for k,t in model.state_dict().items()}
-        write_file(self.run/'model.safetensors', lambda p: save_file(weights, p))
+        write_tensors(self.run/'model.safetensors', model.state_dict())
     steps = ' '.join(f'{x:.3f}' for x in v['exact'])
     print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  exact by step {steps}",
           'best' if best else '', flush=True)
@@ -285,7 +283,7 @@ def loop(self:Trainer, guard):
         if due(c.save_every) or stop: self.save()
         if stop and self.step<c.steps: raise Stopped(stop)
 
-# %% ../nbs/09_trainer.ipynb #5075d630
+# %% ../nbs/09_trainer.ipynb #1d140908
 @patch
 def fit(self:Trainer):
     "Train until `steps`, from wherever the run stands"
@@ -298,7 +296,8 @@ def fit(self:Trainer):
         raise Stopped(e.signum, f"stopped at step {self.step}, all is saved; go on by --resume") from None
     except RuntimeError as e:
         if not (isinstance(e, dist.DistError) or 'gloo' in str(e)): raise
-        raise InputError(f"step {self.step+1}: another process is gone ({str(e).splitlines()[0][:80]}); what was saved before is whole"
+        why = str(e).splitlines()[0].rpartition('] ')[2]
+        raise InputError(f"step {self.step+1}: another process is gone ({why}); what was saved before is whole"
                          f", in {self.run}: go on by --resume, or have torchrun do it by --max-restarts") from None
     finally:
         self.bar.close()
