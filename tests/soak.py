@@ -126,7 +126,8 @@ def once(case, data, folder, log, rng, ref=None):
     run, lives = folder / case.replace(', ', '_'), []
     if ref is not None: run = run.with_name(run.name + '_killed'); shutil.rmtree(run, ignore_errors=True)
     while not lives or lives[-1]['signal']: lives.append(life(case, data, run, log, rng, ref is None))
-    if lives[-1]['status']: raise SystemExit(f"{case}: status {lives[-1]['status']}, see {log.name}")
+    if lives[-1]['status']:
+        return dict(case=case, processes=len(lives), undisturbed=ref is None, kills={}, differences=[f"ended with status {lives[-1]['status']}"]), None
     scores = evaluate(run, log)
     mem = [m for l in lives for m in l['memory'][5:]]
     kills = [l for l in lives if l['signal']]
@@ -149,15 +150,15 @@ def main(minutes='120', *names):
         while len(rows) < 2 * len(todo) or time.monotonic() - t0 < 60 * float(minutes):
             case = todo[k % len(todo)]
             row, run = once(case, data, folder, log, rng, refs.get(case))
-            refs.setdefault(case, run)
+            if run: refs.setdefault(case, run)
             rows.append(row); k += 1
             print(f"{time.monotonic() - t0:6.0f} s", row, flush=True)
             out = dict(seconds=round(time.monotonic() - t0), seed=seed, **provenance(), rows=rows)
             write_file(where, lambda p: p.write_text(json.dumps(out, indent=1)))
     broken = [r for r in rows if r.get('differences')]
     print(f"{sum(sum(r['kills'].values()) for r in rows)} kills, {sum(not r['undisturbed'] for r in rows)} runs, {len(broken)} of them differ")
+    if broken: sys.exit(f'see {folder}')
     shutil.rmtree(folder)
-    if broken: sys.exit(1)
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -6,12 +6,13 @@
 __all__ = ['split_state', 'join_state', 'save_state', 'load_state', 'checkpoints', 'last_state', 'prune', 'sweep', 'claim',
            'provenance']
 
-# %% ../nbs/08b_checkpoint.ipynb #d843d518
+# %% ../nbs/08b_checkpoint.ipynb #26cfc581
 import json
 import os
 import platform
 import shutil
 import subprocess
+import weakref
 from pathlib import Path
 
 import torch
@@ -110,7 +111,7 @@ def sweep(
     for p in [*run.glob('.*.tmp'), *run.glob('checkpoints/.*.tmp'), *late]:
         shutil.rmtree(p) if p.is_dir() else p.unlink()
 
-# %% ../nbs/08b_checkpoint.ipynb #b89f9d28
+# %% ../nbs/08b_checkpoint.ipynb #a5b79ec9
 def claim(
     run, # a run folder with a config.json
 ): # an open file; the lock lasts as long as it is open
@@ -123,6 +124,8 @@ def claim(
         f.close()
         raise InputError(f"{run}: is being trained by another process; should be one at a time") from None
     except OSError: pass  # a file system without locks
+    mine = weakref.ref(f)
+    os.register_at_fork(after_in_child=lambda: mine() and mine().close())
     return f
 
 # %% ../nbs/08b_checkpoint.ipynb #fbc7ad81
