@@ -5,16 +5,13 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors']
 
-# %% ../nbs/09_trainer.ipynb #b07078ee
+# %% ../nbs/09_trainer.ipynb #79f6c9cd
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 
 import numpy as np
 import torch
@@ -28,7 +25,7 @@ from tqdm.auto import tqdm
 from .carried import carried, first_carry
 from .checkpoint import claim, last_state, provenance, prune, save_state, sweep
 from .config import Config, InputError, config_from_dict, config_to_dict, write_file
-from .device import Run, autocast, from_first, gather_rows, join_ranks, pick_device, restarted
+from .device import Run, autocast, check_device, from_first, gather_rows, join_ranks, pick_device, restarted
 from .guard import Guard, Stopped, Watch
 from .metrics import Logs
 from .model import TRM, draw_noise
@@ -36,7 +33,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 from .weights import read_json, write_tensors
 
-# %% ../nbs/09_trainer.ipynb #2b058e68
+# %% ../nbs/09_trainer.ipynb #9e9be40d
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -49,15 +46,7 @@ class Trainer:
         self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
         self.device,self.carry = pick_device(c.device),None
         self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence).to(self.device)
-        if c.loss=='stablemax' and self.device.type=='mps':
-            raise InputError("loss=stablemax: is in float64, which MPS lacks; should be stablemax32")
-        if c.compile and not which('g++' if self.device.type=='cpu' else 'gcc') and not os.environ.get('CXX'):
-            raise InputError("compile=true: no C++ compiler found; should be false, or g++ installed")
-        if c.compile and c.task=='text':
-            raise InputError("compile=true: rows of text differ in length, and each would be compiled; should be false")
-        if c.wandb and not find_spec('wandb'):
-            raise InputError("wandb=true: the package is missing"
-                             "; should be installed by pip install trm[wandb]")
+        check_device(c, self.device)
         self.rank,self.world = join_ranks(self.device)
         if c.batch_size%self.world:
             raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
@@ -68,7 +57,7 @@ class Trainer:
         self.scheds = [LambdaLR(o, lambda i: lr_factor(i, c)) for o in self.opts]
         self.ema = AveragedModel(self.model) if c.ema else None
         self.step,self.seconds,self.best,self.saved = 0,0.,[-1.,-math.inf],None
-        self.sums,self.place = {},None  # of the numbers since the last row of the log; where a stream of data stands
+        self.sums,self.place,self.watch = {},None,Watch(where=self.run)  # numbers since the last row of the log; where a stream stands
         if state := from_first(lambda: last_state(self.run)): self.load(state)
         if c.compile: self.model.block.compile(dynamic=False)
         self.net = self.model.run
@@ -84,7 +73,7 @@ def map_tensors(
     if isinstance(tree, (list,tuple)): return [map_tensors(f, v) for v in tree]
     return tree if tree is None else f(tree)
 
-# %% ../nbs/09_trainer.ipynb #f9a91634
+# %% ../nbs/09_trainer.ipynb #2ef7a490
 @patch
 def open_folder(self:Trainer, resume):
     "Make the run folder, or check that the one there belongs to this run; then nobody else may write to it"
@@ -104,6 +93,7 @@ def open_folder(self:Trainer, resume):
         write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
     self.lock = claim(self.run)
 
+# %% ../nbs/09_trainer.ipynb #ef26a0e1
 @patch
 def state(self:Trainer):
     "Everything needed to go on; on all ranks, since each holds rows of the carry"
@@ -123,6 +113,7 @@ def load(self:Trainer, state):
     for o,s in zip(self.opts, state['opts']): o.load_state_dict(s)
     for o,s in zip(self.scheds, state['scheds']): o.load_state_dict(s)
     self.step,self.seconds,self.best = state['step'],state['seconds'],state['best']
+    self.saved = self.step
     if 'carry' in state:
         self.carry = map_tensors(lambda t: t[self.rank::self.world].to(self.device), state['carry'])
     def mine(t): return t[self.rank] if len(t)==self.world else t.mean(0)  # other devices than before: shares of the same sum
@@ -132,7 +123,7 @@ def load(self:Trainer, state):
         f"{self.run}: its stream of data was shared by {len(state['place'])} devices; should be resumed with as many, not {self.world}")
     self.place = state['place'][self.rank]
 
-# %% ../nbs/09_trainer.ipynb #2bba95c5
+# %% ../nbs/09_trainer.ipynb #c38926c5
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -159,6 +150,7 @@ def loss(self:Trainer,
     loss,self.carry,log = carried(self.net, carry, batch, m.n_recurrence, c.halt_explore, draws, **kw)
     return loss,log
 
+# %% ../nbs/09_trainer.ipynb #ffa49695
 @patch
 def train_step(self:Trainer,
     batch:dict, # this rank's rows
@@ -195,7 +187,7 @@ def validate(self:Trainer):
     loss,tokens,exact,token,rows = self.all_sum(sums).cpu()
     return dict(loss=loss/tokens, exact=exact/rows, token=token/rows)
 
-# %% ../nbs/09_trainer.ipynb #a324d11d
+# %% ../nbs/09_trainer.ipynb #84b8fdde
 @patch
 def look(self:Trainer):
     "Validate, log, and keep the weights if they are the best so far"
@@ -216,6 +208,7 @@ def look(self:Trainer):
 def save(self:Trainer):
     "Write a checkpoint, unless this step has one"
     if self.saved==self.step: return
+    self.watch.flush()
     state,self.saved = self.state(),self.step
     if self.rank: return
     save_state(self.run/f'checkpoints/step_{self.step}', state)
@@ -253,7 +246,7 @@ def log_row(self:Trainer,
     if self.rank==0: self.logs(self.step, self.seconds, **means, lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens/seconds)
     self.bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
 
-# %% ../nbs/09_trainer.ipynb #c7e29b2f
+# %% ../nbs/09_trainer.ipynb #36d2eec6
 @patch
 def next_batch(self:Trainer, stream, guard):
     "The next batch, or one line that says why there is none"
@@ -266,18 +259,18 @@ def next_batch(self:Trainer, stream, guard):
 @patch
 def loop(self:Trainer, guard):
     "Step by step until `steps`, or until somebody asks to stop"
-    c,watch,t0 = self.cfg.train,Watch(where=self.run),time.perf_counter()
+    c,t0 = self.cfg.train,time.perf_counter()
     began,place = t0-self.seconds,{} if self.place is None else dict(place=self.place)
     stream = self.task.batches(c.batch_size, self.step, self.rank, self.world, **place)
     def due(every): return self.step%every==0 or self.step==c.steps
     while self.step<c.steps:
         batch = self.next_batch(stream, guard)
         log = self.train_step(batch)
-        self.place,self.seconds = getattr(self.task, 'place', None),time.perf_counter()-began
-        watch(self.step, log['loss'], log['grad_norm']); self.add(log, batch); self.bar.update()
+        self.place,self.seconds = map_tensors(torch.clone, getattr(self.task, 'place', None)),time.perf_counter()-began
+        self.watch(self.step, log['loss'], log['grad_norm']); self.add(log, batch); self.bar.update()
         meet,stop = due(c.log_every) or due(c.eval_every) or due(c.save_every),guard.asked
         if self.world>1: stop = meet and int(self.all_sum(torch.tensor(stop, device=self.device)).item()>0)*(stop or signal.SIGTERM)
-        if meet or stop: watch.flush()
+        if meet: self.watch.flush()
         if due(c.log_every): self.log_row(time.perf_counter()-t0); t0 = time.perf_counter()
         if due(c.eval_every): self.look()
         if due(c.save_every) or stop: self.save()
