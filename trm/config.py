@@ -113,7 +113,7 @@ class ModelConfig:
         if self.start=='noise' and self.states!=2:
             raise InputError("start='noise': a single state starts from the question; should be fixed, or states=2")
 
-# %% ../nbs/00_config.ipynb #7ab4c7f6
+# %% ../nbs/00_config.ipynb #b172e471
 @dataclass(frozen=True)
 class TrainConfig:
     "What is trained on, for how long, and how"
@@ -127,6 +127,7 @@ class TrainConfig:
     loss_on:str = opt('response', 'response', 'all')  # tokens that carry loss
     streaming:bool = opt(False)                # read shards as they are needed, instead of all at the start?
     workers:int = opt(0, lo=0, hi=64)          # processes that read, when streaming
+    cache:str = opt('')                        # folder for tokenized data, opened memory-mapped; empty: none; e.g. data/processed
     side:int = opt(9, lo=4, hi=64)             # cells on a side of the board
     puzzles:int = opt(0, lo=0, hi=10**7)       # how many to make for training, where there is no `data`
     clues:int = opt(0, lo=0, hi=4096)          # Sudoku: show so many clues on average; 0: those of the puzzle

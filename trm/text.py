@@ -17,7 +17,7 @@ from .config import Config, InputError
 from .dataset import MathDataset, StreamingMathDataset, collate, encode_pairs, length_batches
 from .tokenizer import eos_id, pad_id
 
-# %% ../nbs/03a_text.ipynb #d5b25d49
+# %% ../nbs/03a_text.ipynb #aafc275b
 class TextTask:
     "Problem–solution text as the trainer and the solver see it"
     stop_id = eos_id  # the token that ends a response
@@ -35,7 +35,7 @@ class TextTask:
         if cfg.model.mask=='prefix' and c.loss_on=='all':
             raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
                              "; should be response, or mask=causal")
-        self.vocab_size,self.seq_len,self._sets = tok.get_vocab_size(),c.max_seq_len,{}
+        self.vocab_size,self.seq_len,self.place,self._sets = tok.get_vocab_size(),c.max_seq_len,None,{}
         self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
 
     def dataset(self,
@@ -46,26 +46,32 @@ class TextTask:
         limit = c.eval_rows if c.streaming and split=='valid' else None
         if split not in self._sets: self._sets[split] = MathDataset(
             c.data, self.tok, c.max_seq_len, None if split=='all' else split, self.trained if train else (),
-            c.loss_on if split=='train' else 'response', limit)
+            c.loss_on if split=='train' else 'response', limit, c.cache or None)
         names = self._sets[split].names
         if train and (lost := set(self.trained)-set(names)) and not limit: raise InputError(
             f"families={c.families}: no usable row of {', '.join(sorted(lost))}; there are {', '.join(names)}; empty means all")
         return self._sets[split]
 
-# %% ../nbs/03a_text.ipynb #29ea3b80
+# %% ../nbs/03a_text.ipynb #54cb0ae5
 @patch
 def batches(self:TextTask,
     batch_size:int, # rows of all ranks together
     start:int=0,    # number of the first batch
     rank:int=0,     # which device
     world:int=1,    # of how many; divides `batch_size`
+    place=None,     # streaming: `self.place` of this rank after the batches before `start`
 ): # endless iterator of batches, this rank's rows of each
     "Training batches, a function of the seed and their number only"
     c = self.cfg.train
     if c.streaming:
         ds = StreamingMathDataset(c.data, self.tok, c.max_seq_len, 'train', self.trained, c.loss_on,
-                                  batch_size//world, c.seed, rank, world, start, max(c.workers,1))
-        yield from torch.utils.data.DataLoader(ds, batch_size=None, num_workers=c.workers)
+                                  batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place)
+        places = ds.place.clone()
+        for batch in torch.utils.data.DataLoader(ds, batch_size=None, num_workers=c.workers):
+            now = batch.pop('place')
+            places[now[0]] = now
+            self.place = places.clone()
+            yield batch
     ds,epoch = self.dataset('train'),None
     per = max(len(ds)//batch_size, 1)
     for k in count(start):

@@ -46,7 +46,7 @@ def pre_tokenizer(
     digits = [pre_tokenizers.Digits(individual_digits=True)]*split_digits
     return pre_tokenizers.Sequence(digits + [pre_tokenizers.ByteLevel(add_prefix_space=False)])
 
-# %% ../nbs/02_tokenizer.ipynb #e0e9ef7b
+# %% ../nbs/02_tokenizer.ipynb #3417b99b
 def _learner(model, vocab_size):
     "The untrained model called `model`, and its trainer"
     kw = dict(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
@@ -60,7 +60,7 @@ def _texts(data_path, rows):
     "Formatted pairs, a batch at a time, so that memory does not grow with the file"
     for b in open_pairs(data_path).batches():
         b,_ = drop_empty(b)
-        texts = list(map(format_text, b['problem'].to_pylist(), b['solution'].to_pylist()))
+        texts = [format_text(p, s)[:2**16] for p,s in zip(b['problem'].to_pylist(), b['solution'].to_pylist())]
         yield texts[:rows]
         if (rows := rows-len(texts))<=0: return
 
