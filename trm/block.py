@@ -41,15 +41,15 @@ def linear(
     layer.weight = nn.Parameter(trunc_normal(n_out, n_in, std=n_in**-.5))
     return layer
 
-# %% ../nbs/05_block.ipynb #720258ba
+# %% ../nbs/05_block.ipynb #547e4fb5
 def rotary_table(
     seq_len:int,      # positions
     dim:int,          # numbers per head, even
     base:float=1e4,   # wavelength of the slowest pair, over 2π
 ): # (2, seq_len, dim): cosines and sines
     "Angles of the rotary embedding; number i is paired with number i + dim/2"
-    freq = base**-(torch.arange(0, dim, 2)/dim)
-    angle = torch.outer(torch.arange(seq_len).to(freq), freq).repeat(1,2)
+    freq = base**-(torch.arange(0, dim, 2, device='cpu')/dim)  # also for a model on `meta`, where this would load half of PyTorch
+    angle = torch.outer(torch.arange(seq_len, device='cpu').to(freq), freq).repeat(1,2)
     return torch.stack([angle.cos(), angle.sin()])
 
 def rotate(

@@ -54,7 +54,7 @@ def _load(folder):
         return arrays,about['facts']
     except (OSError, ValueError, KeyError, TypeError, AttributeError): return
 
-# %% ../nbs/02a_cache.ipynb #8a7454eb
+# %% ../nbs/02a_cache.ipynb #a4d38d90
 def _lock(folder, wait=True):
     "Lock `folder` for this process; a descriptor to be closed"
     fd = os.open(folder, os.O_RDONLY)
@@ -68,8 +68,11 @@ def _lock(folder, wait=True):
 def _alone(folder):
     "`folder`, made, and locked; gone when done"
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError): fd = _lock(folder); break
+        with suppress(FileNotFoundError):  # somebody may remove it at this moment
+            try: folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                if folder.is_file(): raise
+            fd = _lock(folder); break
     try: yield folder
     finally: shutil.rmtree(folder, ignore_errors=True); os.close(fd)
 

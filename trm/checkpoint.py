@@ -6,7 +6,7 @@
 __all__ = ['split_state', 'join_state', 'save_state', 'load_state', 'checkpoints', 'last_state', 'prune', 'sweep', 'claim',
            'provenance']
 
-# %% ../nbs/08b_checkpoint.ipynb #26cfc581
+# %% ../nbs/08b_checkpoint.ipynb #8bc9243e
 import json
 import os
 import platform
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from .config import InputError, sync, write_file
+from .files import check_file
 from .weights import write_tensors
 
 # %% ../nbs/08b_checkpoint.ipynb #868e2449
@@ -47,7 +48,7 @@ def join_state(
     if 'list' in plain: return [join_state(v, tensors) for _,v in plain['list']]
     return {k: join_state(v, tensors) for k,v in plain['dict']}
 
-# %% ../nbs/08b_checkpoint.ipynb #ef008bd2
+# %% ../nbs/08b_checkpoint.ipynb #52bc92bf
 def save_state(
     folder, # where the state is to be
     state,  # nested dicts and lists of tensors and plain values
@@ -70,16 +71,20 @@ def load_state(
 ): # the state
     "Read a state back"
     folder = Path(folder)
-    try: return join_state(json.loads((folder/'state.json').read_text()), load_file(folder/'state.safetensors'))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
+    try:
+        plain,tensors = check_file(folder/'state.json', 'json', 2**26).read_text(),check_file(folder/'state.safetensors', 'tensors')
+        state = join_state(json.loads(plain), load_file(tensors))
+        if not isinstance(state, dict): raise ValueError(f"holds a {type(state).__name__}, not a state")
+        return state
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as e:
         raise InputError(f"{folder}: not a whole checkpoint ({(str(e) or type(e).__name__).splitlines()[0]})") from None
 
-# %% ../nbs/08b_checkpoint.ipynb #3580694c
+# %% ../nbs/08b_checkpoint.ipynb #de75c5ac
 def checkpoints(
     run, # a run folder
 ): # list of paths, oldest first
     "The checkpoints of a run"
-    found = [p for p in Path(run).glob('checkpoints/step_*') if p.name[5:].isdigit()]
+    found = [p for p in Path(run).glob('checkpoints/step_*') if p.name.isascii() and p.name[5:].isdecimal()]
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 def last_state(

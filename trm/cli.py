@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['command', 'trm_inspect', 'trm_tokenizer', 'trm_train', 'trm_eval', 'trm_solve', 'main']
 
-# %% ../nbs/11_cli.ipynb #7f9b8e86
+# %% ../nbs/11_cli.ipynb #5422ce8d
+import os
 import sys
 import time
 from functools import wraps
@@ -19,21 +20,24 @@ from tqdm.auto import tqdm
 from .checkpoint import provenance
 from .config import InputError, apply_sets, get_preset, write_file
 from .device import join_ranks, pick_device
+from .files import check_place, plain
 from .inspection import inspect
 from .pairs import open_pairs
 from .problems import bundled
 from .puzzle import find_split, read_boards
-from .restarts import check_select
-from .runs import make_task, open_run, score_run, solve_boards, tell_steps
+from .restarts import check_select, check_tries
+from .runs import make_task, open_run, own_data, score_run, solve_boards, tell_steps
 from .solve import answer, by_group
 from .tokenizer import format_text, load_tokenizer, train_tokenizer
 from .trainer import Trainer
-from .watch import save_figures
+from .watch import figures_of, save_figures
 
-# %% ../nbs/11_cli.ipynb #50aee9d0
+# %% ../nbs/11_cli.ipynb #8271a124
 def _fail(name, msg):
-    print(f"{name}: {' '.join(str(msg).split())}", file=sys.stderr)
+    print(plain(f"{name}: {' '.join(str(msg).split())}", '', 1000), file=sys.stderr)
     sys.exit(2)
+
+def _say(*what): print(plain(' '.join(map(str, what))))
 
 def _positive(**kw):
     for k,v in kw.items():
@@ -45,6 +49,7 @@ def _open(run, steps, restarts, select, limit=None):
     model,task = open_run(run)
     if task.stop_id is None: check_select(select, model.cfg.halt)
     elif restarts>1: raise InputError(f"restarts={restarts}: {run} writes text, once; should be 1, or a run on boards")
+    check_tries(model, steps, restarts)
     return model,task
 
 def _spell(arg, known):
@@ -62,6 +67,7 @@ def command(
         parser = anno_parser(f, f.__name__)
         parser.error = lambda msg: _fail(f.__name__, f"{msg}; see {f.__name__} --help")
         args = [_spell(a, parser._option_string_actions) for a in (sys.argv[1:] if argv is None else argv)]
+        if bad := next((a for a in args if '\0' in a), None): parser.error(f"{bad!r}: should have no zero byte")
         known,rest = parser.parse_known_args(args)
         args = {k: v for k,v in vars(known).items() if k not in ('pdb','xtra')}
         if len(rest)==1 and rest[0][:1]!='-' and args.get('problem', '') is None: args['problem'] = rest[0]
@@ -71,10 +77,13 @@ def command(
         except KeyboardInterrupt as e:  # of training it is a `Stopped`
             print(f"{f.__name__}: {str(e) or 'stopped'}", file=sys.stderr)
             sys.exit(getattr(e, 'status', 130))
+        except (MemoryError, RuntimeError) as e:
+            if isinstance(e, RuntimeError) and 'memory' not in str(e): raise
+            _fail(f.__name__, "not enough memory; should be a smaller network, batch or file")
         except OSError as e: _fail(f.__name__, f"{e.filename or 'disk'}: {e.strerror or e}; should be readable and writable, with space left")
     return run
 
-# %% ../nbs/11_cli.ipynb #287018bb
+# %% ../nbs/11_cli.ipynb #ca636dc4
 @command
 def trm_inspect(
     parquet:str,         # file, folder, pattern or hf://owner/dataset/file
@@ -85,8 +94,9 @@ def trm_inspect(
     limit:int=None,      # look at so many rows
 ):
     "Show what is in a problem-solution data set"
+    _positive(max_seq_len=max_seq_len)
     tok = load_tokenizer(tokenizer) if tokenizer else None
-    print(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_text))
+    _say(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_text))
 
 @command
 def trm_tokenizer(
@@ -96,12 +106,13 @@ def trm_tokenizer(
     out:str='data/processed/tokenizer.json', # file to write
 ):
     "Train a tokenizer on a data set"
+    check_place(out, 'out', make=True)
     tok = train_tokenizer(parquet, vocab_size, out, model)
-    text = next(open_pairs(parquet).batches(1000))['problem'].drop_null().to_pylist()
+    text = [t[:1000] for t in next(open_pairs(parquet).batches(1000))['problem'].drop_null().to_pylist()]
     n = sum(len(e.ids) for e in tok.encode_batch(text))
-    print(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
+    _say(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
 
-# %% ../nbs/11_cli.ipynb #27ba1883
+# %% ../nbs/11_cli.ipynb #98604e30
 @command
 def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
@@ -119,11 +130,11 @@ def trm_train(
     task,save = make_task(cfg, run)
     about = task.about()
     trainer = Trainer(cfg, task, run, resume)
-    if trainer.rank==0: save(); print(about)
+    if trainer.rank==0: save(); _say(about)
     trainer.fit()
-    if trainer.rank==0: print(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
+    if trainer.rank==0: _say(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
-# %% ../nbs/11_cli.ipynb #4ded9d2d
+# %% ../nbs/11_cli.ipynb #97f7919e
 def _pick_split(split, task, data, other):
     "The split to score, if it is one"
     known = ['valid','test','all'] + ['minimal']*(task.cfg.train.task=='sudoku')
@@ -134,12 +145,12 @@ def _report(s, split):
     "The line under the table"
     halt = s.get('halting')
     tries = f", the best of {s['restarts']} tries by {s['select']}" if s['restarts']>1 else ''
-    print(f"exact {s['exact']:.4f} on {s['n']} of the {split} split ({', '.join(map(str.strip, s['trained_on']))}), {s['steps']} steps{tries}; "
+    _say(f"exact {s['exact']:.4f} on {s['n']} of the {split} split ({', '.join(map(str.strip, s['trained_on']))}), {s['steps']} steps{tries}; "
           f"{s['left_out']} too long, left out" + (f"; valid {s['valid']:.4f}" if 'valid' in s else ''))
     if halt: print(f"halting: {halt['mean_steps']:.2f} steps on average, exact {halt['exact']:.4f}; "
                    f"calibration error {halt['calibration_error']:.3f}")
 
-# %% ../nbs/11_cli.ipynb #e0905aa4
+# %% ../nbs/11_cli.ipynb #644aa3ee
 @command
 def trm_eval(
     run:str,         # a run folder, or owner/name on the hub
@@ -153,27 +164,31 @@ def trm_eval(
 ):
     "Score a trained model on held-out problems"
     model,task = _open(run, steps, restarts, select, limit)
+    figures_of(run)
+    if json: check_place(json, 'json')
     own = task.cfg.train.data
-    other = data and not (own and Path(data).resolve()==Path(own).resolve())
+    other = data and not (own and os.path.realpath(data)==os.path.realpath(own))
     if other: model,task = open_run(run, data)
+    _say('data:', data or own_data(run, task))
     split,t0 = _pick_split(split, task, data, other),time.perf_counter()
     df,s = score_run(model, task, split, steps, limit, restarts, select, [] if other else task.trained, lambda b: tqdm(b, disable=None, unit='batch'))
     s['seconds'] = round(time.perf_counter()-t0, 1)
-    print(by_group(df).round(3).to_string())
+    _say(by_group(df).round(3).to_string())
     _report(s, split)
     if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
-    print('figures:', *save_figures(run, model, task, df, split))
+    _say('figures:', *save_figures(run, model, task, df, split))
 
-# %% ../nbs/11_cli.ipynb #277dedec
+# %% ../nbs/11_cli.ipynb #f2863e48
 def _solve_text(model, task, problem, steps):
     batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
-        print(f"--- {t} step{'s'*(t>1)}\n{task.text(answer(model, task, batch, t)[0].tolist())}")
+        _say(f"--- {t} step{'s'*(t>1)}\n{task.text(answer(model, task, batch, t)[0].tolist())}")
 
 def _solve_file(model, task, file, *how):
     df = solve_boards(model, task, read_boards(file), *how)
+    if (df.error!='').all(): raise InputError(f"{file}: row 1: {df.error[0]}" + f"; nor is one of the other {len(df)-1} rows a board"*(len(df)>1))
     print(df[df.error==''].drop(columns='error').to_csv(index=False), end='')
-    for i,e in df.error[df.error!=''].items(): print(f"trm_solve: {file}: row {i+1}: {e}", file=sys.stderr)
+    for i,e in df.error[df.error!=''].items(): print(plain(f"trm_solve: {file}: row {i+1}: {e}", '', 1000), file=sys.stderr)
     print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
     if (df.error!='').any(): sys.exit(2)
 

@@ -69,7 +69,7 @@ def most_letters(
     if not whole or not isinstance(tok.model, (models.BPE, models.Unigram)): return float('inf')
     return max(len(t.encode()) for t in vocab)
 
-# %% ../nbs/03_dataset.ipynb #c0767771
+# %% ../nbs/03_dataset.ipynb #6d398fc8
 class Encoder:
     "Turns batches of text rows into token rows, leaving out and counting what does not fit"
     def __init__(self,
@@ -80,7 +80,7 @@ class Encoder:
     ):
         self.tok,self.max_seq_len,self.split,self.families = tok,max_seq_len,split,sorted(families)
         self.skipped,self.long = dict(blank=0, split=0, family=0, long=0),Counter()  # `long` also by family
-        self.letters = max_seq_len*most_letters(tok)  # what has more is too long for sure
+        self.letters = min(max_seq_len*most_letters(tok), max(2**20, 64*max_seq_len))  # what has more is too long, for sure or for any purpose
 
     def _keep(self, reason, df, ok):
         self.skipped[reason] += int((~ok).sum())

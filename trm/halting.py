@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from .model import TRM
 
-# %% ../nbs/10a_halting.ipynb #40d8daa2
+# %% ../nbs/10a_halting.ipynb #bf906067
 def rows_at_once(
     model:TRM, # the model
 ): # a count
@@ -47,7 +47,7 @@ def halt_early(
         order = done.int().argsort(stable=True)  # those who stay, then those who leave
         gone,new = live[order[stay:]],index(entered, min(entered+len(live)-stay, n))
         preds[gone],took[gone] = now[order[stay:]],age[order[stay:]]
-        if p is not None: q[gone] = p[order[stay:]].float().sigmoid()
+        if p is not None: q[gone] = p[order[stay:]].float().sigmoid().nan_to_num(0.)
         keep = order[:stay+len(new)]  # new boards take places of old ones, whose state `reset` forgets
         state = tuple(None if s is None else s[keep] for s in out['state'])
         live,age,last = torch.cat([live[order[:stay]], new]),age[keep]*(index(len(keep))<stay),now[keep]

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Lengths', 'Inspection', 'inspect', 'show_lengths']
 
-# %% ../nbs/01_inspection.ipynb #42509a13
+# %% ../nbs/01_inspection.ipynb #08097dc9
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import add
 
 import numpy as np
@@ -82,13 +83,16 @@ def cut(self:Inspection): # 0 to 1, or None
     "Share of pairs longer than `max_seq_len`"
     if self.max_seq_len is not None: return self.lengths['pair'].over(self.max_seq_len)
 
-# %% ../nbs/01_inspection.ipynb #2685644c
+# %% ../nbs/01_inspection.ipynb #fd811b60
 def _measure(batch, tok, form):
     "Lengths of the rows of `batch`: problem and solution in characters, pair in characters or tokens"
     n = {c: pc.utf8_length(batch[c]).to_numpy() for c in ('problem','solution')}
     if tok is None: return n | dict(pair=n['problem']+n['solution'])
-    texts = list(map(form, batch['problem'].to_pylist(), batch['solution'].to_pylist()))
-    return n | dict(pair=[len(e) for e in tok.encode_batch_fast(texts, add_special_tokens=False)])
+    texts = map(form, batch['problem'].to_pylist(), batch['solution'].to_pylist())
+    pieces,pair = ((i,t[j:j+8192]) for i,t in enumerate(texts) for j in range(0, max(len(t), 1), 8192)),np.zeros(len(batch), int)
+    while part := list(islice(pieces, 256)):
+        for (i,_),e in zip(part, tok.encode_batch_fast([t for _,t in part], add_special_tokens=False)): pair[i] += len(e)
+    return n | dict(pair=pair)
 
 # %% ../nbs/01_inspection.ipynb #0fc77f82
 def _labels(col, known, most=30):

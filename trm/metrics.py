@@ -5,21 +5,25 @@
 # %% auto #0
 __all__ = ['Metrics', 'read_metrics', 'Logs', 'show_curves']
 
-# %% ../nbs/08f_metrics.ipynb #52b71ba9
+# %% ../nbs/08f_metrics.ipynb #598fe686
 import csv
 import io
+import math
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .config import InputError, config_to_dict, write_file
+from .config import config_to_dict, write_file
+from .files import check_file
 
-# %% ../nbs/08f_metrics.ipynb #a5102162
+# %% ../nbs/08f_metrics.ipynb #7df2f4ca
 def _rows(path):
     "The whole rows of metrics, as text"
     text = Path(path).read_text(encoding='utf-8', errors='replace')
     rows = csv.DictReader(io.StringIO(text[:text.rfind('\n')+1]))
-    return [r for r in rows if (r.get('step') or '').isdecimal()]
+    for r in rows:
+        if not (r['step'] or '').isdecimal(): return
+        yield r
 
 class Metrics:
     "A csv file of numbers by step"
@@ -44,11 +48,15 @@ class Metrics:
 def read_metrics(
     path, # metrics.csv of a run
 ): # list of dicts of numbers; what is empty is left out
-    "Read metrics back, passing over a last row that was cut off"
-    def num(v): return int(v) if v.isdecimal() else float(v)
-    try: return [{k: num(v) for k,v in r.items() if v} for r in _rows(path)]
-    except (ValueError, TypeError, AttributeError, csv.Error) as e:
-        raise InputError(f"{path}: {e}; should be numbers by step, as training writes them") from None
+    "Read metrics back, up to the first row that is none"
+    def num(v):
+        if not math.isfinite(x := float(v)): raise ValueError
+        return int(v) if v.isdecimal() else x
+    path,out = check_file(path, 'the metrics.csv of a run', 2**28),[]
+    try:
+        for r in _rows(path): out.append({k: num(v) for k,v in r.items() if v})
+    except (ValueError, TypeError, AttributeError, csv.Error): pass
+    return out
 
 # %% ../nbs/08f_metrics.ipynb #aa9734b8
 class Logs:
@@ -84,7 +92,7 @@ class Logs:
         with suppress(OSError): self.board.close()
         threading.excepthook = self.hook
 
-# %% ../nbs/08f_metrics.ipynb #a0456698
+# %% ../nbs/08f_metrics.ipynb #10f70c5c
 def show_curves(
     run,       # a run folder
     ax=None,   # where to draw; None: a new figure
@@ -98,5 +106,6 @@ def show_curves(
     for i in range(1, n+1):
         pts = [(r['step'], r[f'{what}{i}']) for r in rows if f'{what}{i}' in r]
         if pts: ax.plot(*zip(*pts), color=plt.cm.viridis((i-1)/max(n,2)), label=f'step {i}' if n<=6 or i in (1,n) else None)
-    ax.set(xlabel='optimiser step', ylabel=what.removesuffix('_step').replace('_',' ')); ax.legend()
+    ax.set(xlabel='optimiser step', ylabel=what.removesuffix('_step').replace('_',' '))
+    if ax.lines: ax.legend()
     return ax

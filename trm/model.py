@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRM', 'symbol_ids', 'draw_noise', 'starts', 'prepare']
 
-# %% ../nbs/07_model.ipynb #0ab327f8
+# %% ../nbs/07_model.ipynb #b950ea8c
 import json
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from .block import Block, linear, make_mask, rotary_table, trunc_normal
 from .config import Config, InputError, ModelConfig, config_from_dict, config_to_dict, write_file
 from .recursion import think
-from .weights import check_names, fill, find_file, published_config, published_name, read_json, read_tensors, strip_prefix, write_tensors
+from .weights import (
+    check_fit, check_names, fill, find_file, published_config, published_name, read_json, read_shapes, read_tensors, strip_prefix, write_tensors)
 
 # %% ../nbs/07_model.ipynb #b52b7c9d
 class TRM(nn.Module):
@@ -174,7 +175,7 @@ def step(self:TRM,
     out = self.run(batch, 1, state, **kw)
     return {k: v[0] if k!='state' and v is not None else v for k,v in out.items()}
 
-# %% ../nbs/07_model.ipynb #599bb9f0
+# %% ../nbs/07_model.ipynb #3b76da14
 @patch
 def save_pretrained(self:TRM,
     folder,     # where to write; made if needed
@@ -193,11 +194,12 @@ def from_pretrained(cls:TRM,
 ): # a `TRM` on the CPU in float32, in evaluation mode
     "Open a trained model"
     path = find_file(run, 'config.json')
-    model = cls(config_from_dict(read_json(path), path).model)
+    cfg = config_from_dict(read_json(path), path).model
     path = find_file(run, 'model.safetensors')
-    return fill(model, read_tensors(path), path).eval()
+    with torch.device('meta'): check_fit(cls(cfg), read_shapes(path), path)
+    return fill(cls(cfg), read_tensors(path), path).eval()
 
-# %% ../nbs/07_model.ipynb #8a1258fb
+# %% ../nbs/07_model.ipynb #162a2f5d
 @patch(cls_method=True)
 def from_published(cls:TRM,
     weights, # state dict of the paper's code, or the path of a file with one
@@ -206,7 +208,9 @@ def from_published(cls:TRM,
     "Open a checkpoint of the paper's code"
     where = 'state dict' if isinstance(weights, dict) else str(weights)
     sd = weights if isinstance(weights, dict) else read_tensors(weights)
-    model = cls(config if isinstance(config, ModelConfig) else published_config(config))
-    sd,names = {strip_prefix(k): v for k,v in sd.items()},{k: published_name(k) for k in model.state_dict()}
+    cfg = config if isinstance(config, ModelConfig) else published_config(config)
+    with torch.device('meta'): shapes = cls(cfg)
+    sd,names = {strip_prefix(k): v for k,v in sd.items()},{k: published_name(k) for k in shapes.state_dict()}
     check_names(names.values(), sd, where)
-    return fill(model, {k: sd[v].float() for k,v in names.items()}, where).eval()
+    check_fit(shapes, {k: sd[v] for k,v in names.items()}, where)
+    return fill(cls(cfg), {k: sd[v].float() for k,v in names.items()}, where).eval()

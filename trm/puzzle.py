@@ -6,9 +6,11 @@
 __all__ = ['maze_chars', 'colors', 'sudoku_chars', 'box_shape', 'encode_boards', 'decode_boards', 'read_puzzles', 'write_puzzles',
            'find_split', 'read_boards', 'draw_board']
 
-# %% ../nbs/04_puzzle.ipynb #4d45fb54
+# %% ../nbs/04_puzzle.ipynb #fa63c626
 import csv
 import json
+from collections import Counter
+from itertools import chain, islice
 from math import isqrt
 from pathlib import Path
 from tokenize import TokenError
@@ -16,10 +18,13 @@ from tokenize import TokenError
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from matplotlib.colors import to_rgb
 
 from .config import InputError, write_file
+from .files import check_file, read_json
+from .pairs import read_batches, read_schema
 
 # %% ../nbs/04_puzzle.ipynb #a1eeb701
 maze_chars = '# SGo'  # wall, free, start, goal, path
@@ -76,13 +81,13 @@ def decode_boards(
     text = np.frombuffer(('?'+chars).encode(), np.uint8)[ids].tobytes().decode()
     return [text[i*n:(i+1)*n] for i in range(len(ids))]
 
-# %% ../nbs/04_puzzle.ipynb #160de06f
+# %% ../nbs/04_puzzle.ipynb #9ec75370
 def _load(path):
-    with open(path, 'rb') as f: return np.lib.format.read_array(f, allow_pickle=False)
+    return np.array(np.lib.format.open_memmap(check_file(path, 'an array'), 'r'))  # never more than the file has
 
 def _read_arrays(path, chars):
     if chars is None: raise InputError(f"{path}: of tokens; should be read with an alphabet, `chars`")
-    json.loads((path/'dataset.json').read_text())  # written last: else not whole
+    read_json(path/'dataset.json')  # written last: else not whole
     pair = [_load(path/f'all__{k}.npy') for k in ('inputs','labels')]
     for a in pair:
         if a.ndim!=2 or a.shape!=pair[0].shape or not np.issubdtype(a.dtype, np.integer):
@@ -102,14 +107,27 @@ def _check_columns(df, where):
     if not len(df): raise InputError(f"{where}: no rows; should have at least one puzzle")
     return df.astype(dict(question=str, answer=str))
 
-# %% ../nbs/04_puzzle.ipynb #c2865bb6
+# %% ../nbs/04_puzzle.ipynb #377310e4
+def _names(names, path):
+    "Columns to read, if they are few and differ"
+    if len(names)>1000: raise InputError(f"{path}: has {len(names)} columns; should have at most 1000")
+    if twice := [n for n,k in Counter(names).items() if k>1]: raise InputError(f"{path}: has the column {twice[0]} twice; should have it once")
+    return names
+
+def _read_parquet(path):
+    schema = read_schema(path)
+    def flat(t): return str(t) in ('string','large_string','string_view') or pa.types.is_primitive(t) or pa.types.is_dictionary(t)
+    rows = list(read_batches(path, _names([f.name for f in schema if flat(f.type)], path), free=2**26))
+    return pa.Table.from_batches(rows, rows[0].schema if rows else pa.schema([])).to_pandas(ignore_metadata=True)
+
+def _read_csv(path):
+    with open(path, newline='', encoding='utf-8-sig') as f: _names(f.readline(2**20).strip('\r\n').split(','), path)
+    return pd.read_csv(path, dtype=dict(question=str, answer=str), keep_default_na=False, encoding='utf-8-sig')
+
 def _read(path, chars):
     if path.is_dir(): return _read_arrays(path, chars)
-    if path.suffix=='.parquet': return pd.read_parquet(path)
-    if path.suffix=='.csv':
-        text = dict(question=str, answer=str)
-        return pd.read_csv(path, dtype=text, keep_default_na=False, encoding='utf-8-sig')
-    raise InputError(f"{path}: is no puzzle file; should be .csv, .parquet or a folder of arrays")
+    if path.suffix not in ('.csv','.parquet'): raise InputError(f"{path}: is no puzzle file; should be .csv, .parquet or a folder of arrays")
+    return (_read_csv if path.suffix=='.csv' else _read_parquet)(check_file(path, 'a puzzle file'))
 
 def read_puzzles(
     path,           # .csv, .parquet, a pattern of these, or a folder of .npy arrays
@@ -121,9 +139,7 @@ def read_puzzles(
     def one(p): return _check_columns(_read(p, chars), p)
     try: return pd.concat([one(p) for p in paths or [path]], ignore_index=True)
     except InputError: raise
-    except FileNotFoundError as e:
-        raise InputError(f"{e.filename or path}: not found; should be a puzzle file") from None
-    except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError, TokenError) as e:
+    except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError, RecursionError, TokenError) as e:
         why = (str(e).strip() or type(e).__name__).splitlines()[0][:80]
         raise InputError(f"{path}: cannot be read ({why}); should be puzzles") from None
 
@@ -175,20 +191,26 @@ def find_split(
         if shards: return shards[0] if len(shards)==1 else Path(path)/f'{name}-*.parquet'
         if (Path(path)/name/'all__inputs.npy').is_file(): return Path(path)/name
 
-# %% ../nbs/04_puzzle.ipynb #845f920f
+# %% ../nbs/04_puzzle.ipynb #5036622a
 def read_boards(
     path, # .csv with a column `question`, `board` or `puzzle`, or text with one board a line
+    most:int=10**6, # boards in a file
 ): # list of texts
     "Boards to be solved"
+    check_file(path, 'a csv of boards')
     try:
-        with open(path, newline='', encoding='utf-8-sig') as f: rows = [r for r in csv.reader(f) if r]
+        with open(path, newline='', encoding='utf-8-sig') as f:
+            rows = filter(None, csv.reader(f))
+            first = next(rows, [])
+            head = [c.strip().lower() for c in first]
+            i = next((head.index(n) for n in ('question','board','puzzle') if n in head), None)
+            rows = chain([first]*(i is None and first!=[]), rows)
+            boards = [r[i or 0] if len(r)>(i or 0) else '' for r in islice(rows, most+1)]
     except (OSError, ValueError, csv.Error) as e:
         raise InputError(f"{path}: not readable ({e.strerror if isinstance(e, OSError) else e})"
                          f"; should be a csv of boards") from None
-    head = [c.strip().lower() for c in rows[0]] if rows else []
-    i = next((head.index(n) for n in ('question','board','puzzle') if n in head), None)
-    boards = [r[i or 0] if len(r)>(i or 0) else '' for r in rows[i is not None:]]
     if not boards: raise InputError(f"{path}: no boards; should have at least one line")
+    if len(boards)>most: raise InputError(f"{path}: more than {most:,} boards; should be in several files")
     return boards
 
 # %% ../nbs/04_puzzle.ipynb #cd857669

@@ -16,7 +16,7 @@ from .generate import generate
 from .model import TRM
 from .recursion import effective_depth
 
-# %% ../nbs/10_solve.ipynb #8625d35b
+# %% ../nbs/10_solve.ipynb #20c442d4
 @torch.no_grad()
 def step_answers(
     model:TRM,  # the model
@@ -26,7 +26,7 @@ def step_answers(
     "What a board's answer is after each step"
     out = model.run(batch, steps)
     q = out['halt_logits']
-    return out['logits'].argmax(-1),None if q is None else q.float().sigmoid()
+    return out['logits'].argmax(-1),None if q is None else q.float().sigmoid().nan_to_num(0.)
 
 def answer(
     model:TRM,  # the model
@@ -38,7 +38,7 @@ def answer(
     if task.stop_id is not None: return generate(model, batch, task.stop_id, steps)
     return step_answers(model, batch, steps)[0][-1]
 
-# %% ../nbs/10_solve.ipynb #f64276d6
+# %% ../nbs/10_solve.ipynb #0c2eea82
 def _answers(model, task, batch, steps):
     "Answers for each number of steps, with what else is known about them"
     if task.stop_id is not None:
@@ -49,8 +49,8 @@ def _answers(model, task, batch, steps):
 
 def _rows(model, task, steps):
     "How many problems at once: 32,768 positions, or fewer if a gigabyte does not hold what writing keeps of them"
-    depth = effective_depth(replace(model.cfg, n_recurrence=max(steps)))
-    kept = 8*depth*model.cfg.d_model if task.stop_id is not None else 0  # bytes for a position: a key and a value
+    c = replace(model.cfg, n_recurrence=max(steps))
+    kept = 8*effective_depth(c)*c.d_model+4*c.n_recurrence*c.vocab_size if task.stop_id is not None else 0  # bytes for a position: a key and a value, logits
     return max(min(2**15, 2**30//max(kept, 1))//task.seq_len, 1)
 
 # %% ../nbs/10_solve.ipynb #13c73817

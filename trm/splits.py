@@ -60,12 +60,13 @@ def pick_split(
     valid,test = (20<=number)&(number<25),number<20
     return dict(train=~valid if own_test else ~valid&~test, valid=valid, test=test)[split]
 
-# %% ../nbs/04c_splits.ipynb #8ddefd2a
+# %% ../nbs/04c_splits.ipynb #c170f9d5
 def make_puzzles(
     cfg:Config, # `task`, `side`, `puzzles` and `seed` of `cfg.train`
 ): # data frame: `question`, `answer`, `split`
     "As many puzzles as training asks for, and 200 and 500 more to look at"
-    c = cfg.train
+    c,most = cfg.train,12 if cfg.train.task=='sudoku' else 40
+    if c.side>most: raise InputError(f"side={c.side}: takes too long to make; should be at most {most}, or with data")
     if not c.puzzles: raise InputError("data=: no data given; should be a file or folder, or puzzles=N to make some")
     want,parts,have = dict(train=c.puzzles, valid=200, test=500),[],dict(train=0, valid=0, test=0)
     for i in range(50):

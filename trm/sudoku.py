@@ -86,7 +86,7 @@ def _place(digits, side):
         if d: cand &= keep[(d-1)*side*side+c]
     return cand
 
-# %% ../nbs/04a_sudoku.ipynb #f21398e2
+# %% ../nbs/04a_sudoku.ipynb #ebfa3edc
 def _smallest(cand, kinds, conditions):
     "Candidates of an open condition with the fewest"
     for over,starts,spread in kinds:
@@ -97,11 +97,12 @@ def _smallest(cand, kinds, conditions):
         if pair := two&~three: return (pair&-pair)*spread & cand
     return min((g&cand for g in conditions if (g&cand).bit_count()>1), key=int.bit_count)
 
-def _search(cand, side, limit, rng=None):
+def _search(cand, side, limit, rng=None, most=20_000):
     "At most `limit` solutions within the candidates `cand`; with `rng`, in random order"
     kinds,conditions,keep,_ = _tables(side)
     found,stack = [],[cand]
     while stack and len(found)<limit:
+        if (most := most-1)<0: raise InputError(f"board of {side}x{side}: not solved in 20,000 guesses; should be an easier one")
         cand = _settle(stack.pop(), kinds, keep)
         if not cand: continue
         if cand.bit_count()==side*side: found.append(cand); continue

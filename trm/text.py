@@ -161,12 +161,16 @@ def left_out(self:TextTask,
     long = self.dataset(split).long
     return sum(long[f] for f in groups or long)
 
-# %% ../nbs/03a_text.ipynb #7dced1aa
+# %% ../nbs/03a_text.ipynb #db10f1b8
 @patch
 def prompt(self:TextTask,
     problems:list, # texts
 ): # a batch without labels
     "Problems to be solved, as a batch"
+    for p in problems:
+        if len(p)>64*self.seq_len: raise InputError(f"problem of {len(p):,} letters: should be less than max_seq_len={self.seq_len} tokens")
+        try: p.encode()
+        except UnicodeEncodeError: raise InputError(f"problem {p[:30]!a}: should be text in UTF-8") from None
     ids,n = encode_pairs(self.tok, problems, None)
     for p,k in zip(problems, n):
         if k>=self.seq_len:

@@ -6,12 +6,14 @@
 __all__ = ['specials', 'pad_id', 'bos_id', 'eos_id', 'unk_id', 'format_prompt', 'format_text', 'format_pair', 'pre_tokenizer',
            'train_tokenizer', 'save_tokenizer', 'load_tokenizer', 'show_tokens']
 
-# %% ../nbs/02_tokenizer.ipynb #f5a9d67b
+# %% ../nbs/02_tokenizer.ipynb #070e95cf
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .config import InputError, write_file
+from .files import read_json
 from .pairs import drop_empty, open_pairs
 
 # %% ../nbs/02_tokenizer.ipynb #897de2f6
@@ -64,7 +66,7 @@ def _texts(data_path, rows):
         yield texts[:rows]
         if (rows := rows-len(texts))<=0: return
 
-# %% ../nbs/02_tokenizer.ipynb #7062a49c
+# %% ../nbs/02_tokenizer.ipynb #a4c23096
 def train_tokenizer(
     data_path,                 # parquet file, folder, pattern or hf:// address
     vocab_size:int=512,        # largest vocabulary, special tokens included
@@ -78,6 +80,7 @@ def train_tokenizer(
     if vocab_size<least:
         raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for {len(specials)} special tokens "
                          f"and {least-len(specials)} others")
+    if vocab_size>10**5: raise InputError(f"vocab_size={vocab_size}: should be at most 100,000")
     learner,trainer = _learner(model, vocab_size)
     tok = Tokenizer(learner)
     tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
@@ -86,7 +89,32 @@ def train_tokenizer(
     if save_path: save_tokenizer(tok, save_path)
     return tok
 
-# %% ../nbs/02_tokenizer.ipynb #8be61aaa
+# %% ../nbs/02_tokenizer.ipynb #fcac39a5
+def _odd(given, ours, at):
+    "Where json differs from ours first; what it lacks is as the library has it"
+    if not (isinstance(given, dict) and isinstance(ours, dict)): return '' if given==ours else at
+    return next((o for k,v in given.items() if (o := _odd(v, ours.get(k, at), f'{at}.{k}' if at else k))), '')
+
+def _form(learner, split_digits):
+    "All of a tokenizer of ours but what it learns, as json"
+    tok,named = Tokenizer(learner),Tokenizer(models.BPE()); named.add_special_tokens(specials)
+    tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
+    return json.loads(tok.to_str()) | dict(added_tokens=json.loads(named.to_str())['added_tokens'])
+
+def _check_form(d, path):
+    "Is the json `d` a tokenizer as `train_tokenizer` makes it?"
+    kinds = dict(BPE='bpe', Unigram='unigram', WordLevel='wordlevel')
+    m = d.get('model') if isinstance(d, dict) else None
+    if not isinstance(m, dict) or m.get('type') not in [*kinds]: raise InputError(f"{path}: not a tokenizer.json; should have a model {', '.join(kinds)}")
+    rest = d | dict(model={k: v for k,v in m.items() if k not in ('vocab','merges','unk_id')})
+    odd = [_odd(rest, _form(_learner(kinds[m['type']], 512)[0], split), '') for split in (True,False)]
+    vocab = m.get('vocab')
+    if all(odd): odd = f"{odd[0]} is of another kind"
+    elif m['type']=='Unigram': odd = "unk_id is not 3"*(m.get('unk_id')!=3)
+    else: odd = "vocab has ids that are not 0, 1, 2, ..."*(not isinstance(vocab, dict) or {*map(repr, vocab.values())}!={*map(repr, range(len(vocab)))})
+    if odd: raise InputError(f"{path}: {odd}; should be as train_tokenizer makes it")
+
+# %% ../nbs/02_tokenizer.ipynb #37dbee7a
 def save_tokenizer(
     tok:Tokenizer, # what `train_tokenizer` returned
     path,          # a json file
@@ -99,10 +127,10 @@ def load_tokenizer(
     path, # the json file of a tokenizer
 ): # a `tokenizers.Tokenizer`
     "Read a tokenizer that `train_tokenizer` made"
-    if not Path(path).is_file(): raise InputError(f"{path}: no such file; should be a tokenizer.json")
+    _check_form(read_json(path), path)
     try: tok = Tokenizer.from_file(str(path))
     except Exception as e:  # the library raises nothing narrower
-        raise InputError(f"{path}: not a tokenizer.json ({str(e).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a tokenizer.json ({(str(e) or type(e).__name__).splitlines()[0]})") from None
     for i,s in enumerate(specials):
         if tok.token_to_id(s)!=i:
             raise InputError(f"{path}: {s} has id {tok.token_to_id(s)}"

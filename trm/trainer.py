@@ -33,7 +33,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 from .weights import read_json, write_tensors
 
-# %% ../nbs/09_trainer.ipynb #9e9be40d
+# %% ../nbs/09_trainer.ipynb #75eb0105
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -58,7 +58,7 @@ class Trainer:
         self.ema = AveragedModel(self.model) if c.ema else None
         self.step,self.seconds,self.best,self.saved = 0,0.,[-1.,-math.inf],None
         self.sums,self.place,self.watch = {},None,Watch(where=self.run)  # numbers since the last row of the log; where a stream stands
-        if state := from_first(lambda: last_state(self.run)): self.load(state)
+        if state := from_first(lambda: last_state(self.run)): self.go_on(state)
         if c.compile: self.model.block.compile(dynamic=False)
         self.net = self.model.run
         if self.world>1: self.net = DistributedDataParallel(Run(self.model), gradient_as_bucket_view=True)
@@ -93,7 +93,7 @@ def open_folder(self:Trainer, resume):
         write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
     self.lock = claim(self.run)
 
-# %% ../nbs/09_trainer.ipynb #ef26a0e1
+# %% ../nbs/09_trainer.ipynb #9cfff91d
 @patch
 def state(self:Trainer):
     "Everything needed to go on; on all ranks, since each holds rows of the carry"
@@ -104,6 +104,34 @@ def state(self:Trainer):
     d['sums'] = {k: gather_rows(t[None].to(self.device), self.world) for k,t in self.sums.items()}
     if self.place is not None: d['place'] = gather_rows(self.place[None].to(self.device), self.world)
     return d | dict(step=self.step, seconds=self.seconds, best=self.best)
+
+# %% ../nbs/09_trainer.ipynb #b1494244
+@patch
+def check_state(self:Trainer, state):
+    "Is it a state of this run?"
+    def need(ok, what):
+        if not ok: raise ValueError(what)
+    def like(a, b):
+        if isinstance(a, torch.Tensor): return isinstance(b, torch.Tensor) and a.shape==b.shape
+        if isinstance(a, dict): return isinstance(b, dict) and a.keys()==b.keys() and all(like(a[k], b[k]) for k in a)
+        return type(a) is type(b)
+    def rows(t): need(len(t)==self.cfg.train.batch_size, 'carry'); return t
+    own = self.state()
+    need(type(state['step']) is int and state['step']>=0 and type(state['seconds']) is float and len(state['best'])==2, 'step, seconds or best')
+    for k in ('model','ema'): need(like(own.get(k), state.get(k)), k)
+    for o,s in zip(self.opts, state['opts'], strict=True):
+        ps = [p for g in o.param_groups for p in g['params']]
+        for i,m in s['state'].items():
+            need(all(v.shape==ps[i].shape for v in m.values() if isinstance(v, torch.Tensor) and v.ndim), 'opts')
+    if 'carry' in state: map_tensors(rows, state['carry'])
+
+@patch
+def go_on(self:Trainer, state):
+    "`load` what is a state of this run"
+    try: self.check_state(state); self.load(state)
+    except InputError: raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as e:
+        raise InputError(f"{self.run}: the checkpoint is not of this run ({str(e).splitlines()[0]}); should have its names and shapes") from None
 
 @patch
 def load(self:Trainer, state):

@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['step_preds', 'show_steps', 'repaired', 'show_strip', 'first_right', 'show_first_right', 'read_states', 'show_groups',
-           'save_figures']
+           'figures_of', 'save_figures']
 
-# %% ../nbs/10b_watch.ipynb #ce7e0448
+# %% ../nbs/10b_watch.ipynb #534d0c58
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.colors import ListedColormap
 
+from .config import InputError, write_file
+from .files import plain
 from .halting import show_halting
 from .model import TRM
 from .solve import by_group, step_answers
 from .metrics import show_curves
 
-# %% ../nbs/10b_watch.ipynb #7abc6965
+# %% ../nbs/10b_watch.ipynb #8f707832
 def step_preds(
     model:TRM,    # the model
     batch:dict,   # one row, with labels
@@ -45,7 +48,7 @@ def show_steps(
     ax.pcolormesh(edges, range(t+1), preds==gold, cmap=ListedColormap(['#f4a6a0','#b5dfb0']), vmin=0, vmax=1)
     for i,row in enumerate(words):
         for a,b,p in zip(edges, edges[1:], row):
-            ax.text((a+b)/2, i+.5, p, ha='center', va='center', fontsize=7, family='monospace')
+            ax.text((a+b)/2, i+.5, p, ha='center', va='center', fontsize=7, family='monospace', parse_math=False)
     ax.set(yticks=[i+.5 for i in range(t)], yticklabels=[f'step {i+1}' for i in range(t)], xticks=[]); ax.invert_yaxis()
     return ax
 
@@ -117,22 +120,34 @@ def read_states(
         rows.append([t+1, *((r==batch['labels'])[blank].float().mean().item() for r in read)])
     return pd.DataFrame(rows, columns=['step','y','z']).set_index('step')
 
-# %% ../nbs/10b_watch.ipynb #72565a2d
+# %% ../nbs/10b_watch.ipynb #eab3cd45
 def show_groups(
     df:pd.DataFrame, # as `evaluate` gives it
     ax=None,         # where to draw; None: a new figure
 ): # the axes
     "Draw exact answers by group and number of steps"
     t = by_group(df).drop(columns='n')
+    t = pd.concat([t.iloc[:-1].head(39), t.iloc[-1:]])  # the best, and all
+    t = t.iloc[:,np.unique(np.linspace(0, t.shape[1]-1, 16).astype(int))]
+    names = [plain(g, '', 40).replace('$', r'\$') for g in t.index]  # dollars would begin a formula
     if ax is None: _,ax = plt.subplots(figsize=(1.6+.75*t.shape[1],.8+.34*len(t)))
     ax.imshow(t, cmap='Greens', vmin=0, vmax=1.3, aspect='auto')
     for i,row in enumerate(t.to_numpy()):
         for j,v in enumerate(row): ax.text(j, i, f'{100*v:.1f}', ha='center', va='center', fontsize=9)
-    ax.set(yticks=range(len(t)), yticklabels=t.index, xticks=range(t.shape[1]), xticklabels=t.columns,
+    ax.set(yticks=range(len(t)), yticklabels=names, xticks=range(t.shape[1]), xticklabels=t.columns,
            xlabel='recursion steps', title='exact answers, %')
     return ax
 
-# %% ../nbs/10b_watch.ipynb #a665b6f5
+# %% ../nbs/10b_watch.ipynb #15a244fc
+def figures_of(
+    run, # a run folder, or owner/name on the hub
+): # a path
+    "The folder for the figures of a run; for one on the hub, here"
+    folder = (Path(run) if Path(run).is_dir() else Path())/'figures'
+    if folder.is_symlink() or folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is {'a link' if folder.is_symlink() else 'a file'}; should be a folder of the run, or not there")
+    return folder
+
 def save_figures(
     run,             # a run folder
     model:TRM,       # its model
@@ -142,13 +157,14 @@ def save_figures(
     n:int=4,         # examples: of 50, those with the most that later steps repair
 ): # list of paths
     "Write figures of a run into its folder"
-    folder = (Path(run) if Path(run).is_dir() else Path())/'figures'; folder.mkdir(parents=True, exist_ok=True)
+    folder = figures_of(run); folder.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings('ignore', 'Glyph')  # letters that the font lacks are drawn as boxes
-    def save(name): plt.savefig(folder/f'{name}.png', dpi=100, bbox_inches='tight'); plt.close()
+    def save(name):
+        write_file(folder/f'{name}.png', lambda p: plt.savefig(p, dpi=100, bbox_inches='tight', format='png')); plt.close()
     show_groups(df); save('by_group')
-    if (Path(run)/'metrics.csv').exists(): show_curves(run).set_yscale('log'); save('curves')
+    if (Path(run)/'metrics.csv').is_file(): show_curves(run).set_yscale('log'); save('curves')
     if 'q' in df: show_halting(df); save('halting')
-    steps = int(df.step.max())
+    steps = min(int(df.step.max()), 24)
     found = [(*step_preds(model, b, steps), b) for b in task.eval_batches(split, 1, 50)]
     found = sorted(found, key=lambda f: -repaired(*f[:2]))[:n]
     if task.stop_id is not None:
