@@ -44,6 +44,9 @@ results: $(BIN)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_answers.py data/weights/sudoku6
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_generate.py
 	$(BIN)/python tests/bench_speed.py
+	$(BIN)/python tests/bench_distributed.py
+	$(BIN)/python tests/hostile.py
+	$(BIN)/python tests/soak.py
 
 clean:
 	rm -rf .venv build *.egg-info _docs _proc

@@ -16,13 +16,13 @@ from pathlib import Path
 from .config import config_to_dict, write_file
 from .files import check_file
 
-# %% ../nbs/08f_metrics.ipynb #7df2f4ca
+# %% ../nbs/08f_metrics.ipynb #7e13241e
 def _rows(path):
     "The whole rows of metrics, as text"
     text = Path(path).read_text(encoding='utf-8', errors='replace')
     rows = csv.DictReader(io.StringIO(text[:text.rfind('\n')+1]))
     for r in rows:
-        if not (r['step'] or '').isdecimal(): return
+        if not (r.get('step') or '').isdecimal(): return
         yield r
 
 class Metrics:
