@@ -274,7 +274,7 @@ def log_row(self:Trainer,
     if self.rank==0: self.logs(self.step, self.seconds, **means, lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens/seconds)
     self.bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
 
-# %% ../nbs/09_trainer.ipynb #36d2eec6
+# %% ../nbs/09_trainer.ipynb #2b8e6db5
 @patch
 def next_batch(self:Trainer, stream, guard):
     "The next batch, or one line that says why there is none"
@@ -297,7 +297,9 @@ def loop(self:Trainer, guard):
         self.place,self.seconds = map_tensors(torch.clone, getattr(self.task, 'place', None)),time.perf_counter()-began
         self.watch(self.step, log['loss'], log['grad_norm']); self.add(log, batch); self.bar.update()
         meet,stop = due(c.log_every) or due(c.eval_every) or due(c.save_every),guard.asked
-        if self.world>1: stop = meet and int(self.all_sum(torch.tensor(stop, device=self.device)).item()>0)*(stop or signal.SIGTERM)
+        if self.world>1:  # all stop if one was asked, and only where they meet
+            asked = meet and self.all_sum(torch.tensor(int(stop>0), device=self.device)).item()
+            stop = (stop or signal.SIGTERM) if asked else 0
         if meet: self.watch.flush()
         if due(c.log_every): self.log_row(time.perf_counter()-t0); t0 = time.perf_counter()
         if due(c.eval_every): self.look()
