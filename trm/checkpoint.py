@@ -48,7 +48,7 @@ def join_state(
     if 'list' in plain: return [join_state(v, tensors) for _,v in plain['list']]
     return {k: join_state(v, tensors) for k,v in plain['dict']}
 
-# %% ../nbs/08b_checkpoint.ipynb #52bc92bf
+# %% ../nbs/08b_checkpoint.ipynb #ca5f24ac
 def save_state(
     folder, # where the state is to be
     state,  # nested dicts and lists of tensors and plain values
@@ -76,7 +76,7 @@ def load_state(
         state = join_state(json.loads(plain), load_file(tensors))
         if not isinstance(state, dict): raise ValueError(f"holds a {type(state).__name__}, not a state")
         return state
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as e:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as e:  # a disk that fails to read may do so later
         raise InputError(f"{folder}: not a whole checkpoint ({(str(e) or type(e).__name__).splitlines()[0]})") from None
 
 # %% ../nbs/08b_checkpoint.ipynb #de75c5ac
@@ -116,22 +116,29 @@ def sweep(
     for p in [*run.glob('.*.tmp'), *run.glob('checkpoints/.*.tmp'), *late]:
         shutil.rmtree(p) if p.is_dir() else p.unlink()
 
-# %% ../nbs/08b_checkpoint.ipynb #a5b79ec9
+# %% ../nbs/08b_checkpoint.ipynb #f37f9233
+class _Lock:
+    def __init__(self, fd): self.fd = fd
+    def close(self):
+        if self.fd is not None: os.close(self.fd)
+        self.fd = None
+    __del__ = close
+
 def claim(
-    run, # a run folder with a config.json
-): # an open file; the lock lasts as long as it is open
-    "Lock a run folder, or say who is in it"
+    run, # a run folder
+): # an object with `close`; None where nothing can be locked
+    "Lock a run folder for this process, or say that somebody else has"
     try: import fcntl
     except ImportError: return  # not on Windows
-    f = open(Path(run)/'config.json')
-    try: fcntl.flock(f, fcntl.LOCK_EX|fcntl.LOCK_NB)
+    lock = _Lock(os.open(run, os.O_RDONLY))
+    try: fcntl.flock(lock.fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
     except BlockingIOError:
-        f.close()
+        lock.close()
         raise InputError(f"{run}: is being trained by another process; should be one at a time") from None
     except OSError: pass  # a file system without locks
-    mine = weakref.ref(f)
+    mine = weakref.ref(lock)
     os.register_at_fork(after_in_child=lambda: mine() and mine().close())
-    return f
+    return lock
 
 # %% ../nbs/08b_checkpoint.ipynb #fbc7ad81
 def _cpu():

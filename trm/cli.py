@@ -32,7 +32,7 @@ from .tokenizer import format_text, load_tokenizer, train_tokenizer
 from .trainer import Trainer
 from .watch import figures_of, save_figures
 
-# %% ../nbs/11_cli.ipynb #8271a124
+# %% ../nbs/11_cli.ipynb #4392b2a1
 def _fail(name, msg):
     print(plain(f"{name}: {' '.join(str(msg).split())}", '', 1000), file=sys.stderr)
     sys.exit(2)
@@ -78,7 +78,7 @@ def command(
             print(f"{f.__name__}: {str(e) or 'stopped'}", file=sys.stderr)
             sys.exit(getattr(e, 'status', 130))
         except (MemoryError, RuntimeError) as e:
-            if isinstance(e, RuntimeError) and 'memory' not in str(e): raise
+            if isinstance(e, RuntimeError) and not any(s in str(e) for s in ('out of memory','allocate memory')): raise
             _fail(f.__name__, "not enough memory; should be a smaller network, batch or file")
         except OSError as e: _fail(f.__name__, f"{e.filename or 'disk'}: {e.strerror or e}; should be readable and writable, with space left")
     return run

@@ -6,7 +6,8 @@
 __all__ = ['presets', 'InputError', 'sync', 'write_file', 'opt', 'check_fields', 'check_size', 'ModelConfig', 'TrainConfig',
            'parse_value', 'Config', 'apply_sets', 'config_to_dict', 'config_from_dict', 'get_preset']
 
-# %% ../nbs/00_config.ipynb #a25bcde0
+# %% ../nbs/00_config.ipynb #6b810700
+import errno
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -16,7 +17,7 @@ from pathlib import Path
 class InputError(ValueError):
     "Bad input: what was wrong, where, and what would be right, in one line"
 
-# %% ../nbs/00_config.ipynb #cbf0ee57
+# %% ../nbs/00_config.ipynb #3d743ec9
 def sync(
     path, # a file or folder
 ): # None
@@ -24,6 +25,8 @@ def sync(
     if os.name=='nt' and os.path.isdir(path): return  # Windows opens no folders
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
+    except OSError as e:  # some network drives cannot do it for a folder
+        if not (os.path.isdir(path) and e.errno in (errno.EINVAL, errno.ENOTSUP)): raise
     finally: os.close(fd)
 
 def write_file(
@@ -69,7 +72,7 @@ def check_fields(
         if m['hi'] is not None and not v <= m['hi']:
             raise InputError(f"{f.name}={v}: should be at most {m['hi']}")
 
-# %% ../nbs/00_config.ipynb #00c31507
+# %% ../nbs/00_config.ipynb #cad786b7
 def check_size(
     c, # a `ModelConfig`
 ): # None; raises `InputError`
@@ -80,7 +83,7 @@ def check_size(
     for what,n,most in (
         ('weights, mostly n_layers·d_model², vocab_size·d_model or puzzle_kinds·d_model', c.n_layers*layer+d*(2*c.vocab_size+c.puzzle_kinds*(c.puzzle_tokens>0)), 2**30),
         ('numbers of a state, (seq_len+puzzle_tokens)·d_model', l*d*max(c.symbols, 1), 2**24),
-        ('logits of a row, n_recurrence·seq_len·vocab_size', c.n_recurrence*c.seq_len*c.vocab_size, 2**27),
+        ('logits of a row, n_recurrence·seq_len·vocab_size', c.n_recurrence*c.seq_len*c.vocab_size, 2**29),
         ('layers one after the other, n_recurrence·n_cycles·(n_latent+1)·n_layers', c.n_recurrence*c.n_cycles*(c.n_latent+1)*c.n_layers, 2**16)):
         if n>most: raise InputError(f"{n:,.0f} {what}: should be at most {most:,}")
 

@@ -222,11 +222,11 @@ class StreamingMathDataset(IterableDataset):
         k = (w.id+self.start)%n if w else 0  # the loader asks worker 0 first, and takes batches from its workers in turn
         return islice(self._batches(*self.place[k].tolist()), max((self.skip-k+n-1)//n, 0), None)
 
-# %% ../nbs/03_dataset.ipynb #f8816423
+# %% ../nbs/03_dataset.ipynb #753a086d
 @patch
 def _beginning(self:StreamingMathDataset):
     "The place of each worker before anything was read"
-    parts = [self.pairs.groups, self.enc.tok.to_str(), self.enc.max_seq_len, self.enc.split, self.enc.families,
+    parts = [self.pairs.groups, [s[:2] for s in self.pairs.stamp()], self.enc.tok.to_str(), self.enc.max_seq_len, self.enc.split, self.enc.families,
              self.batch_size, self.seed, self.rank, self.world, self.workers, self.buffer]
     key = int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=7).digest(), 'little')
     return torch.tensor([[k,0,0,0,key] for k in range(self.workers)])

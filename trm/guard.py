@@ -18,22 +18,24 @@ from fastcore.basics import patch
 
 from .config import InputError
 
-# %% ../nbs/08e_guard.ipynb #6f8d397c
+# %% ../nbs/08e_guard.ipynb #d31e42be
 class Stopped(KeyboardInterrupt):
     "Asked to stop by a signal"
     def __init__(self,
         signum:int, # which signal
         text:str='stopped', # what to tell
+        between:bool=True,  # between two steps, where nothing is half done?
     ):
         super().__init__(text)
-        self.signum,self.status = signum,128+signum  # the exit status a shell expects
+        self.signum,self.status,self.between = signum,128+signum,between  # the exit status is what a shell expects
 
 class Guard:
     "While it is open, SIGTERM and Ctrl-C ask instead of killing, and waiting too long is noticed"
     def __init__(self,
         limit:float=30., # seconds of `waiting` before something is said
+        alone:bool=True, # may this process stop without the others?
     ):
-        self.limit,self.asked,self.since,self.old,self.pid = limit,0,None,{},os.getpid()
+        self.alone,self.limit,self.asked,self.since,self.old,self.pid = alone,limit,0,None,{},os.getpid()
 
     def __enter__(self):
         self.done = threading.Event()
@@ -46,7 +48,7 @@ class Guard:
         self.done.set()
         for s,handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../nbs/08e_guard.ipynb #9362c23a
+# %% ../nbs/08e_guard.ipynb #0c27cac2
 @patch
 def ask(self:Guard, signum, frame):
     "The handler of both signals"
@@ -55,7 +57,8 @@ def ask(self:Guard, signum, frame):
         return
     again,self.asked = self.asked and time.monotonic()-self.when>2,signum
     if not again: self.when = time.monotonic()
-    if again or self.since: raise Stopped(signum)
+    idle = self.since is not None
+    if again or idle and self.alone: raise Stopped(signum, between=idle)
 
 @patch
 @contextmanager
@@ -78,7 +81,7 @@ def _look(self:Guard):
             print(f"waiting for {self.what} for {time.monotonic()-t:.0f} s: the data is slow, or a worker hangs", flush=True)
             said *= 2
 
-# %% ../nbs/08e_guard.ipynb #63b4e660
+# %% ../nbs/08e_guard.ipynb #c717edf6
 class Watch:
     "Looks at the numbers of each step when the next one is under way"
     def __init__(self,
@@ -94,7 +97,7 @@ class Watch:
     ):
         "Hand in the numbers of a step and look at those of the step before"
         last = self.last
-        both,event = torch.stack([loss.float(), norm.float()]).to('cpu', non_blocking=True),None
+        both,event = torch.stack([loss.float(), norm.float()]).to('cpu', non_blocking=loss.is_cuda),None
         if loss.is_cuda: event = torch.cuda.Event(); event.record()
         self.last = step,both,event
         if last: self.look(*last)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['make_task', 'open_run', 'own_data', 'score_run', 'faults', 'solve_boards', 'tell_steps']
 
-# %% ../nbs/10d_runs.ipynb #f1951212
+# %% ../nbs/10d_runs.ipynb #93e58172
+from glob import glob
 from pathlib import Path
 
 import pandas as pd
@@ -25,16 +26,21 @@ from .text import TextTask
 from .tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from .weights import find_file, read_json
 
-# %% ../nbs/10d_runs.ipynb #451c1daf
+# %% ../nbs/10d_runs.ipynb #4dd6fcfa
+def _check_folder(run):
+    "May `run` become a run? Logs may lie there, and what was written before its settings"
+    if not run.is_dir() or (run/'config.json').exists(): return
+    ours = 'tokenizer.json','puzzles.parquet','lost+found'
+    there = [p.name for p in run.iterdir() if p.name[0]!='.' and p.name not in ours and p.suffix not in ('.log','.out','.err','.txt')]
+    if there: raise InputError(f"{run}: holds {min(there)}; should be a new or empty folder, or a run")
+
 def make_task(
     cfg, # a `Config`
     run, # the run's folder, which may be there already
 ): # task, and a function that writes what belongs in the folder
     "The task of a new or resumed run"
     c,run = cfg.train,Path(run)
-    if run.is_dir() and not (run/'config.json').exists():
-        there = {p.name for p in run.iterdir() if p.name[0]!='.'}-{'tokenizer.json','puzzles.parquet'}
-        if there: raise InputError(f"{run}: holds {min(there)}; should be a new or empty folder, or a run")
+    from_first(lambda: _check_folder(run))
     if c.task=='text':
         path = run/'tokenizer.json'
         def train(): return train_tokenizer(c.data, c.max_vocab, None, c.tokenizer, c.split_digits)
@@ -71,7 +77,7 @@ def open_run(
                          f"; should have the model's {model.cfg.vocab_size}")
     return model,TextTask(cfg, tok)
 
-# %% ../nbs/10d_runs.ipynb #beaee1a1
+# %% ../nbs/10d_runs.ipynb #1b4b98c3
 def own_data(
     run,  # a run folder, or owner/name on the hub
     task, # of `open_run`
@@ -79,7 +85,7 @@ def own_data(
     "The data that a run itself names, if they are at hand"
     own = str(task.cfg.train.data or task.data) if task.stop_id is None else task.cfg.train.data
     if own.startswith('hf:/'): raise InputError(f"{run}: names the data {own}, to be downloaded; should be asked for by --data")
-    if '*' not in own and not Path(own).exists(): raise InputError(f"{run}: names the data {own}, which are not here; should be given by --data")
+    if not glob(str(Path(own).expanduser()), recursive=True): raise InputError(f"{run}: names the data {own}, which are not here; should be given by --data")
     return own
 
 # %% ../nbs/10d_runs.ipynb #e11b539e

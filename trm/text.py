@@ -52,7 +52,7 @@ class TextTask:
             f"families={c.families}: no usable row of {', '.join(sorted(lost))}; there are {', '.join(names)}; empty means all")
         return self._sets[split]
 
-# %% ../nbs/03a_text.ipynb #54cb0ae5
+# %% ../nbs/03a_text.ipynb #6df22bf5
 @patch
 def batches(self:TextTask,
     batch_size:int, # rows of all ranks together
@@ -73,6 +73,7 @@ def batches(self:TextTask,
             self.place = places.clone()
             yield batch
     ds,epoch = self.dataset('train'),None
+    if len(ds)<world: raise InputError(f"{c.data}: {len(ds)} rows to train on; should be at least {world}, one for each device")
     per = max(len(ds)//batch_size, 1)
     for k in count(start):
         if epoch!=k//per:

@@ -66,7 +66,7 @@ def _texts(data_path, rows):
         yield texts[:rows]
         if (rows := rows-len(texts))<=0: return
 
-# %% ../nbs/02_tokenizer.ipynb #a4c23096
+# %% ../nbs/02_tokenizer.ipynb #c8daed98
 def train_tokenizer(
     data_path,                 # parquet file, folder, pattern or hf:// address
     vocab_size:int=512,        # largest vocabulary, special tokens included
@@ -85,6 +85,7 @@ def train_tokenizer(
     tok = Tokenizer(learner)
     tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
     tok.train_from_iterator(_texts(data_path, max_rows), trainer)
+    tok = Tokenizer.from_str(tok.to_str())  # as it will be when it is read back
     tok.encode_special_tokens = True
     if save_path: save_tokenizer(tok, save_path)
     return tok

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trainer', 'map_tensors']
 
-# %% ../nbs/09_trainer.ipynb #79f6c9cd
+# %% ../nbs/09_trainer.ipynb #27b10ad2
 import json
 import math
 import signal
@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from .carried import carried, first_carry
 from .checkpoint import claim, last_state, provenance, prune, save_state, sweep
 from .config import Config, InputError, config_from_dict, config_to_dict, write_file
-from .device import Run, autocast, check_device, from_first, gather_rows, join_ranks, pick_device, restarted
+from .device import Run, autocast, check_device, from_first, gather_rows, job, join_ranks, pick_device
 from .guard import Guard, Stopped, Watch
 from .metrics import Logs
 from .model import TRM, draw_noise
@@ -33,7 +33,7 @@ from .optimizer import lr_factor, make_optimizers
 from .supervision import step_losses, step_scores, step_weights, unrolled
 from .weights import read_json, write_tensors
 
-# %% ../nbs/09_trainer.ipynb #75eb0105
+# %% ../nbs/09_trainer.ipynb #224f9ddd
 class Trainer:
     "Trains a `TRM` on a task, in a run folder"
     def __init__(self,
@@ -50,7 +50,7 @@ class Trainer:
         self.rank,self.world = join_ranks(self.device)
         if c.batch_size%self.world:
             raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
-        from_first(lambda: self.open_folder(resume or restarted()))
+        from_first(lambda: self.open_folder(resume))
         torch.manual_seed(c.seed)
         self.model = TRM(cfg.model).to(self.device, torch.float64 if c.precision=='float64' else None)
         self.opts = make_optimizers(self.model, c)
@@ -73,25 +73,26 @@ def map_tensors(
     if isinstance(tree, (list,tuple)): return [map_tensors(f, v) for v in tree]
     return tree if tree is None else f(tree)
 
-# %% ../nbs/09_trainer.ipynb #2ef7a490
+# %% ../nbs/09_trainer.ipynb #849c16a1
 @patch
 def open_folder(self:Trainer, resume):
     "Make the run folder, or check that the one there belongs to this run; then nobody else may write to it"
-    path = self.run/'config.json'
+    path,mark,mine = self.run/'config.json',self.run/'.job',job()
+    again = mine and mark.exists() and mark.read_text(errors='replace')==mine  # torchrun has started us again
+    if path.exists() and not (resume or again):
+        raise InputError(f"{self.run}: is already a run; should be another folder, or go on with it by --resume")
+    self.run.mkdir(parents=True, exist_ok=True)
+    self.lock = claim(self.run)
+    if mine: write_file(mark, lambda p: p.write_text(mine))
     if path.exists():
-        if not resume:
-            raise InputError(f"{self.run}: is already a run"
-                             f"; should be another folder, or go on with it by --resume")
         old,new = (config_to_dict(o) for o in (config_from_dict(read_json(path), path), self.cfg))
         diff = [f"{k}={old[p][k]} there, {v} here" for p in ('model','train') for k,v in new[p].items() if old[p][k]!=v]
         if diff:
             raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}"
                              f"; should be resumed with its own settings")
     else:
-        self.run.mkdir(parents=True, exist_ok=True)
         d = config_to_dict(self.cfg) | provenance(self.device)
         write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
-    self.lock = claim(self.run)
 
 # %% ../nbs/09_trainer.ipynb #9cfff91d
 @patch
@@ -151,7 +152,7 @@ def load(self:Trainer, state):
         f"{self.run}: its stream of data was shared by {len(state['place'])} devices; should be resumed with as many, not {self.world}")
     self.place = state['place'][self.rank]
 
-# %% ../nbs/09_trainer.ipynb #c38926c5
+# %% ../nbs/09_trainer.ipynb #c6d8cf06
 @patch
 def all_sum(self:Trainer,
     t:torch.Tensor, # any shape
@@ -168,7 +169,7 @@ def loss(self:Trainer,
     c,m,mine = self.cfg.train,self.cfg.model,slice(self.rank, None, self.world)
     def generator(*what):
         return torch.Generator(self.device).manual_seed(int(np.random.SeedSequence([c.seed,self.step,*what]).generate_state(1)[0]))
-    noise = draw_noise(m, c.batch_size, generator(0))[:,mine] if m.start=='noise' else None
+    noise = draw_noise(m, c.batch_size, generator(0))[:,mine][:,:len(batch['input_ids'])] if m.start=='noise' else None
     kw = dict(noise=noise, halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
     if c.supervision=='unrolled':
         n = self.all_sum((batch['labels']!=-100).sum())
@@ -215,7 +216,7 @@ def validate(self:Trainer):
     loss,tokens,exact,token,rows = self.all_sum(sums).cpu()
     return dict(loss=loss/tokens, exact=exact/rows, token=token/rows)
 
-# %% ../nbs/09_trainer.ipynb #84b8fdde
+# %% ../nbs/09_trainer.ipynb #640ad4b5
 @patch
 def look(self:Trainer):
     "Validate, log, and keep the weights if they are the best so far"
@@ -237,12 +238,11 @@ def save(self:Trainer):
     "Write a checkpoint, unless this step has one"
     if self.saved==self.step: return
     self.watch.flush()
-    state,self.saved = self.state(),self.step
-    if self.rank: return
-    save_state(self.run/f'checkpoints/step_{self.step}', state)
-    prune(self.run)
+    state = self.state()
+    if self.rank==0: save_state(self.run/f'checkpoints/step_{self.step}', state); prune(self.run)
+    self.saved = self.step
 
-# %% ../nbs/09_trainer.ipynb #caa6a364
+# %% ../nbs/09_trainer.ipynb #6a388fe4
 @patch
 def open_logs(self:Trainer):
     "What the rows of the log are called"
@@ -257,24 +257,23 @@ def open_logs(self:Trainer):
 def add(self:Trainer,
     log:dict,   # numbers of a step
     batch:dict, # its rows
+    seconds:float, # it took
 ):
     "Add a step to the row"
     mask = batch.get('attention_mask')
     tokens = torch.tensor(float(batch['input_ids'].numel() if mask is None else mask.sum()))
-    for k,v in (log | dict(tokens=tokens, steps=torch.ones(()))).items(): self.sums[k] = self.sums[k]+v if k in self.sums else v
+    for k,v in (log | dict(tokens=tokens, train_s=torch.tensor(seconds), steps=torch.ones(()))).items(): self.sums[k] = self.sums[k]+v if k in self.sums else v
 
 @patch
-def log_row(self:Trainer,
-    seconds:float, # since the last row, or since the run went on
-):
+def log_row(self:Trainer):
     "Write the means of the steps since the last row, over all devices"
     sums,self.sums = {k: float(self.all_sum(t.to(self.device))) for k,t in self.sums.items()},{}
-    steps,tokens = sums.pop('steps'),sums.pop('tokens')
+    steps,tokens,seconds = (sums.pop(k) for k in ('steps','tokens','train_s'))
     means = {k: v/steps for k,v in sums.items()}
-    if self.rank==0: self.logs(self.step, self.seconds, **means, lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens/seconds)
+    if self.rank==0: self.logs(self.step, self.seconds, **means, lr=self.scheds[0].get_last_lr()[0], tokens_per_s=tokens*self.world/max(seconds, 1e-9))
     self.bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
 
-# %% ../nbs/09_trainer.ipynb #2b8e6db5
+# %% ../nbs/09_trainer.ipynb #22313771
 @patch
 def next_batch(self:Trainer, stream, guard):
     "The next batch, or one line that says why there is none"
@@ -287,37 +286,43 @@ def next_batch(self:Trainer, stream, guard):
 @patch
 def loop(self:Trainer, guard):
     "Step by step until `steps`, or until somebody asks to stop"
-    c,t0 = self.cfg.train,time.perf_counter()
-    began,place = t0-self.seconds,{} if self.place is None else dict(place=self.place)
+    c,began = self.cfg.train,time.perf_counter()-self.seconds
+    place = {} if self.place is None else dict(place=self.place)
     stream = self.task.batches(c.batch_size, self.step, self.rank, self.world, **place)
     def due(every): return self.step%every==0 or self.step==c.steps
     while self.step<c.steps:
+        t0 = time.perf_counter()
         batch = self.next_batch(stream, guard)
         log = self.train_step(batch)
         self.place,self.seconds = map_tensors(torch.clone, getattr(self.task, 'place', None)),time.perf_counter()-began
-        self.watch(self.step, log['loss'], log['grad_norm']); self.add(log, batch); self.bar.update()
+        self.watch(self.step, log['loss'], log['grad_norm']); self.add(log, batch, time.perf_counter()-t0); self.bar.update()
         meet,stop = due(c.log_every) or due(c.eval_every) or due(c.save_every),guard.asked
         if self.world>1:  # all stop if one was asked, and only where they meet
             asked = meet and self.all_sum(torch.tensor(int(stop>0), device=self.device)).item()
             stop = (stop or signal.SIGTERM) if asked else 0
         if meet: self.watch.flush()
-        if due(c.log_every): self.log_row(time.perf_counter()-t0); t0 = time.perf_counter()
+        if due(c.log_every): self.log_row()
         if due(c.eval_every): self.look()
         if due(c.save_every) or stop: self.save()
         if stop and self.step<c.steps: raise Stopped(stop)
 
-# %% ../nbs/09_trainer.ipynb #1d140908
+# %% ../nbs/09_trainer.ipynb #62a29c97
 @patch
 def fit(self:Trainer):
     "Train until `steps`, from wherever the run stands"
     if self.rank==0: sweep(self.run, self.step); self.logs = self.open_logs()
     self.bar = tqdm(total=self.cfg.train.steps, initial=self.step, disable=None if self.rank==0 else True, unit='step')
     try:
-        with Guard() as guard: self.loop(guard)
-    except Stopped as e:  # between two steps
-        if self.world==1: self.save()  # several have saved together
-        raise Stopped(e.signum, f"stopped at step {self.step}, all is saved; go on by --resume") from None
+        with Guard(alone=self.world==1) as guard:
+            try: self.loop(guard)
+            except Stopped as e:
+                if e.between and self.world==1: self.save()  # several have saved together
+                whole = e.between and self.saved==self.step
+                raise Stopped(e.signum, (f"stopped at step {self.step}, all is saved" if whole else
+                    f"stopped within step {self.step+1}, saved up to step {self.saved or 0}")+"; go on by --resume") from None
     except RuntimeError as e:
+        if 'DataLoader worker' in str(e): raise InputError(
+            f"step {self.step+1}: {str(e).splitlines()[0]}; what was saved before is whole, in {self.run}: go on by --resume") from None
         if not (isinstance(e, dist.DistError) or 'gloo' in str(e)): raise
         why = str(e).splitlines()[0].rpartition('] ')[2]
         raise InputError(f"step {self.step+1}: another process is gone ({why}); what was saved before is whole"
