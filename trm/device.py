@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['pick_device', 'check_device', 'join_ranks', 'job', 'autocast', 'Run', 'gather_rows', 'from_first']
 
-# %% ../nbs/08c_device.ipynb #10542f3e
+# %% ../nbs/08c_device.ipynb #c14b3655
 import os
 import platform
 from contextlib import nullcontext
-from datetime import timedelta
 from importlib.util import find_spec
 from shutil import which
 
@@ -37,7 +36,7 @@ def pick_device(
     torch.cuda.set_device(i)
     return torch.device('cuda', i)
 
-# %% ../nbs/08c_device.ipynb #f11ea09f
+# %% ../nbs/08c_device.ipynb #8cd48aaa
 def check_device(
     c:TrainConfig,       # what is asked for
     device:torch.device, # where it is to run
@@ -58,7 +57,7 @@ def join_ranks(
     "Find the other processes of a torchrun, if there are any"
     if not {'WORLD_SIZE','RANK'}<=os.environ.keys(): return 0,1
     try:
-        if not dist.is_initialized(): dist.init_process_group('nccl' if device.type=='cuda' else 'gloo')
+        if not dist.is_initialized(): dist.init_process_group('cpu:gloo,cuda:nccl' if device.type=='cuda' else 'gloo')
     except ValueError as e: raise InputError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: {e}; should be started by torchrun") from None
     return dist.get_rank(),dist.get_world_size()
 
@@ -96,7 +95,7 @@ def gather_rows(
     dist.all_gather(parts, t.contiguous())
     return torch.stack(parts, 1).flatten(0,1)
 
-# %% ../nbs/08c_device.ipynb #7b10813b
+# %% ../nbs/08c_device.ipynb #3f7fe445
 def from_first(
     f, # function without arguments
 ): # what `f` returns on the first process, on all of them
@@ -106,8 +105,6 @@ def from_first(
     if dist.get_rank()==0:
         try: out = [f()]
         except (InputError, OSError) as e: out = [InputError(str(e))]
-    group = dist.new_group(backend='gloo', timeout=timedelta(hours=2))  # the first one may take its time, and GPUs need not know
-    dist.broadcast_object_list(out, group=group, device=torch.device('cpu'))
-    dist.destroy_process_group(group)
+    dist.broadcast_object_list(out, device=torch.device('cpu'))  # by gloo: GPUs need not know
     if isinstance(out[0], InputError): raise out[0]
     return out[0]
