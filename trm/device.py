@@ -36,7 +36,7 @@ def pick_device(
     torch.cuda.set_device(i)
     return torch.device('cuda', i)
 
-# %% ../nbs/08c_device.ipynb #8cd48aaa
+# %% ../nbs/08c_device.ipynb #ea1489a0
 def check_device(
     c:TrainConfig,       # what is asked for
     device:torch.device, # where it is to run
@@ -57,7 +57,10 @@ def join_ranks(
     "Find the other processes of a torchrun, if there are any"
     if not {'WORLD_SIZE','RANK'}<=os.environ.keys(): return 0,1
     try:
-        if not dist.is_initialized(): dist.init_process_group('cpu:gloo,cuda:nccl' if device.type=='cuda' else 'gloo')
+        if not dist.is_initialized():
+            store,rank,world = next(dist.rendezvous('env://'))  # on a restart the addresses of the dead are still in it
+            store = dist.PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+            dist.init_process_group('cpu:gloo,cuda:nccl' if device.type=='cuda' else 'gloo', store=store, rank=rank, world_size=world)
     except ValueError as e: raise InputError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: {e}; should be started by torchrun") from None
     return dist.get_rank(),dist.get_world_size()
 

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Stopped', 'Guard', 'Watch']
 
-# %% ../nbs/08e_guard.ipynb #7f714eac
+# %% ../nbs/08e_guard.ipynb #e2270acf
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Guard:
         self.done.set()
         for s,handler in self.old.items(): signal.signal(s, handler)
 
-# %% ../nbs/08e_guard.ipynb #0c27cac2
+# %% ../nbs/08e_guard.ipynb #ab7988f7
 @patch
 def ask(self:Guard, signum, frame):
     "The handler of both signals"
@@ -72,10 +73,13 @@ def waiting(self:Guard,
 
 @patch
 def _look(self:Guard):
-    "Tell of a long wait, after `limit` seconds, twice as many, and so on"
+    "Tell of a long wait, after `limit` seconds, twice as many, and so on; leave if the others are gone"
     said = 1
     while not self.done.wait(min(self.limit/4, 1)):
         t = self.since
+        if self.asked and not self.alone and time.monotonic()-self.when>25:  # torchrun would kill us after 30
+            print("stopped: the other processes do not answer; what was saved before is whole", file=sys.stderr, flush=True)
+            os._exit(128+self.asked)
         if t is None: said = 1
         elif time.monotonic()-t>said*self.limit:
             print(f"waiting for {self.what} for {time.monotonic()-t:.0f} s: the data is slow, or a worker hangs", flush=True)
