@@ -1,6 +1,6 @@
 """Runs that are killed again and again must end as runs that are not: writes results/soak.json.
 
-    python tests/soak.py [MINUTES] [CASE ...]      120 minutes and all cases unless told; seed by SEED=
+    python tests/soak.py [MINUTES] [CASE ...]      120 minutes and all cases unless told; seed by SEED=, shorter runs by SCALE=, another file by RESULT=
 
 Each case is trained once undisturbed. Then it is trained over and over, killed at random moments (mostly by SIGKILL, some by SIGTERM
 and SIGINT; some aimed at the moment when a file is being written) and resumed, until the time is up. Every run that came through is
@@ -54,7 +54,7 @@ def size(path):
 
 def start(case, data, run, log):
     preset, sets, steps = cases[case]
-    args = [sys.executable, '-m', 'trm.cli', 'train', preset, '--out', str(run), '--resume', '--sets', sets.replace('STEPS', str(steps))]
+    args = [sys.executable, '-m', 'trm.cli', 'train', preset, '--out', str(run), '--resume', '--sets', sets.replace('STEPS', str(int(steps * float(os.environ.get('SCALE', 1)))))]
     if preset == 'demo': args += ['--data', str(data)]
     return subprocess.Popen(args, stdout=log, stderr=log, start_new_session=True)
 
