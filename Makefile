@@ -41,7 +41,7 @@ results: $(BIN)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py ablation
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py parts 0,1
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_race.py
-	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_answers.py data/weights/sudoku6
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_answers.py sudoku6
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_generate.py
 	$(BIN)/python tests/bench_speed.py
 	$(BIN)/python tests/bench_distributed.py

@@ -15,9 +15,10 @@ from statistics import median
 
 import torch
 
-from trm.checkpoint import provenance
-from trm.halting import halt_early
-from trm.restarts import auc, judge, table_of, try_boards
+from trm.engine.checkpoint import provenance
+from trm.thinking.halting import halt_early
+from trm.thinking.confidence import auc, judge, table_of
+from trm.thinking.restarts import try_boards
 from trm.runs import open_run
 
 steps, at_once, times = 16, 256, 3

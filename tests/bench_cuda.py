@@ -23,18 +23,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 import torch
 
-from trm.boards import PuzzleTask
-from trm.checkpoint import provenance
-from trm.metrics import read_metrics
+from trm.puzzles.task import PuzzleTask
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
 from trm.config import apply_sets, get_preset
-from trm.device import autocast, pick_device
-from trm.model import TRM
-from trm.restarts import judge, try_boards
+from trm.engine.device import autocast, pick_device
+from trm.network.weights import TRM
+from trm.thinking.confidence import judge
+from trm.thinking.restarts import try_boards
 from trm.runs import open_run
-from trm.solve import evaluate
-from trm.speed import ceiling, product_share, seconds, step_counts
-from trm.sudoku import make_sudoku
-from trm.trainer import Trainer
+from trm.thinking.scores import evaluate
+from trm.engine.speed import ceiling, product_share, seconds, step_counts
+from trm.puzzles.solver import make_sudoku
+from trm.engine.trainer import Trainer
 
 
 # what fits into 80 GB: 900 cells keep about 67 KB each for every application of the block

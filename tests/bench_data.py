@@ -25,7 +25,7 @@ max_len, size, most = 160, 64, 2_000_000  # no measured pass over a stream is lo
 
 def make(folder, rows, shards):
     "Shards of distinct problems: the bundled ones, numbered, written in pieces"
-    from trm.problems import bundled
+    from trm.data.problems import bundled
     base, per = pq.read_table(bundled()), -(-int(rows) // int(shards))
     for s in range(int(shards)):
         with pq.ParquetWriter(f'{folder}/{s:03}.parquet', base.schema) as w:
@@ -59,11 +59,12 @@ def stage(name, folder):
     import torch
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
-    from trm.checkpoint import provenance
-    from trm.dataset import Encoder, MathDataset, StreamingMathDataset, collate, length_batches
-    from trm.pairs import open_pairs
-    from trm.problems import bundled
-    from trm.tokenizer import train_tokenizer
+    from trm.engine.checkpoint import provenance
+    from trm.data.dataset import Encoder, MathDataset, collate, length_batches
+    from trm.engine.stream import StreamingMathDataset
+    from trm.data.pairs import open_pairs
+    from trm.data.problems import bundled
+    from trm.data.tokenizer import train_tokenizer
     tok, anon = train_tokenizer(bundled(), 512), Anonymous()
     anon.start()
     of, note = open_pairs(folder).num_rows, {}
@@ -98,10 +99,11 @@ def stage(name, folder):
 def count(world, workers, folder):
     "How often each row comes in one epoch, shared by `world` devices with `workers` processes each"
     import torch
-    from trm.checkpoint import provenance
-    from trm.dataset import MathDataset, StreamingMathDataset
-    from trm.problems import bundled
-    from trm.tokenizer import train_tokenizer
+    from trm.engine.checkpoint import provenance
+    from trm.data.dataset import MathDataset
+    from trm.engine.stream import StreamingMathDataset
+    from trm.data.problems import bundled
+    from trm.data.tokenizer import train_tokenizer
     torch.set_num_threads(1)
     warnings.filterwarnings('ignore', 'This DataLoader will create')
     world, workers, tok, t0 = int(world), int(workers), train_tokenizer(bundled(), 512), time.perf_counter()

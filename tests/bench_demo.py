@@ -12,15 +12,15 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from trm.checkpoint import provenance
-from trm.metrics import read_metrics
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
-from trm.text import TextTask
-from trm.problems import bundled
-from trm.tokenizer import train_tokenizer
-from trm.trainer import Trainer
-from trm.weights import read_json
+from trm.training.task import TextTask
+from trm.data.problems import bundled
+from trm.data.tokenizer import train_tokenizer
+from trm.engine.trainer import Trainer
+from trm.files import read_json
 
 demo = get_preset('demo')
 arms = dict(recursive='', dense='n_recurrence=1 steps=11850', deep='n_recurrence=1 n_layers=6 steps=4500')

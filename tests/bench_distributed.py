@@ -27,14 +27,15 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
-from trm.carried import carried, first_carry
-from trm.checkpoint import provenance, save_state
-from trm.config import get_preset, write_file
-from trm.device import Run
-from trm.model import TRM
-from trm.pairs import open_pairs
-from trm.problems import make_problems, write_problems
-from trm.speed import step_counts
+from trm.training.supervision import carried, first_carry
+from trm.engine.checkpoint import provenance, save_state
+from trm.config import get_preset
+from trm.files import write_file
+from trm.engine.device import Run
+from trm.network.weights import TRM
+from trm.data.pairs import open_pairs
+from trm.data.problems import make_problems, write_problems
+from trm.engine.speed import step_counts
 
 out = Path('results/distributed.json')
 common = 'steps=50 warmup_steps=3 log_every=10 save_every=50 eval_every=50 eval_rows=40 device=cpu '

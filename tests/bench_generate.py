@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from trm.checkpoint import provenance
+from trm.engine.checkpoint import provenance
 from trm.config import get_preset
-from trm.generate import generate
-from trm.model import TRM
+from trm.thinking.generate import generate
+from trm.network.weights import TRM
 
 prompt, seed = 64, 0
 

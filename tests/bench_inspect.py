@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 child = """
 import json, resource, sys, time
-from trm.inspection import inspect
+from trm.data.inspection import inspect
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 ins = inspect(sys.argv[1])

@@ -12,10 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trm.checkpoint import provenance
-from trm.metrics import read_metrics
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
 from trm.cli import trm_eval, trm_train
-from trm.weights import read_json
+from trm.files import read_json
 
 every = 'warmup_steps=20 ema=.95 log_every=2 save_every=200 device=cpu'
 rows = dict(

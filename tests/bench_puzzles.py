@@ -14,13 +14,13 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from trm.checkpoint import provenance
-from trm.metrics import read_metrics
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
 from trm.runs import make_task
-from trm.trainer import Trainer
-from trm.weights import read_json
+from trm.engine.trainer import Trainer
+from trm.files import read_json
 
 plain = 'symbols=0 d_model=96 batch_size=64 ema=.99'
 n3 = plain+' n_latent=3 norm=pre'  # what the ablation began from

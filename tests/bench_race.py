@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from trm.checkpoint import provenance
+from trm.engine.checkpoint import provenance
 from trm.config import apply_sets, get_preset
-from trm.boards import PuzzleTask
-from trm.solve import evaluate
-from trm.splits import make_puzzles
-from trm.trainer import Trainer
+from trm.puzzles.task import PuzzleTask
+from trm.thinking.scores import evaluate
+from trm.puzzles.files import make_puzzles
+from trm.engine.trainer import Trainer
 
 LIMIT, GOAL, fast = 5, .95, ('preset', 'before')
 before = dict(  # the presets until 23 November 2026, as changes to those of today

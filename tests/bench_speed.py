@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trm.checkpoint import provenance
+from trm.engine.checkpoint import provenance
 from trm.config import ModelConfig
-from trm.model import TRM
-from trm.speed import ceiling, product_share, seconds, train_one
+from trm.network.weights import TRM
+from trm.engine.speed import ceiling, product_share, seconds, train_one
 
 paper = ModelConfig(d_model=128, n_heads=4, states=2, n_recurrence=16, n_cycles=3, n_latent=6, mixer='mlp', position='none', mask='full',
                     detach=True, halt=True, hidden_multiple=256, vocab_size=11, seq_len=81)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trm.problems import make_problems, write_problems
+from trm.data.problems import make_problems, write_problems
 
 root = Path(__file__).parent.parent
 small = ('families= n_recurrence=4 d_model=16 n_heads=2 batch_size=8 steps=30 warmup_steps=3 eval_every=10 save_every=10 log_every=5 '

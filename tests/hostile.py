@@ -26,8 +26,8 @@ from conftest import root, small, small_board
 
 os.environ |= dict(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
 import torch._dynamo, torch.utils.tensorboard, trm.cli  # noqa: E401, E402, F401
-from trm.checkpoint import provenance  # noqa: E402
-from trm.problems import make_problems, write_problems  # noqa: E402
+from trm.engine.checkpoint import provenance  # noqa: E402
+from trm.data.problems import make_problems, write_problems  # noqa: E402
 
 seconds, megabytes = 120, 1000  # no case may hang, nor ask for more
 ask = 'Which is larger, 1 or 2?'

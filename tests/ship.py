@@ -1,6 +1,6 @@
 """Make a folder of weights to ship out of a trained run of puzzles: bfloat16 weights, settings, the held-out puzzles, and a card.
 
-    python tests/ship.py RUN data/weights/NAME
+    python tests/ship.py RUN trm/weights/NAME
 
 The scores on the card are of the weights as they are shipped.
 """
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
-from trm.checkpoint import provenance
-from trm.metrics import read_metrics
-from trm.config import config_to_dict, get_preset, write_file
-from trm.puzzle import write_puzzles
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
+from trm.config import config_to_dict, get_preset
+from trm.files import write_file
+from trm.puzzles.files import write_puzzles
 from trm.runs import open_run, score_run
-from trm.weights import read_json
+from trm.files import read_json
 
 card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
 
@@ -24,7 +25,7 @@ card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
     trm_solve {folder} --board {board}
     trm_eval  {folder} --split minimal
 
-- **Data**: {train:,} puzzles made by `trm.splits.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
+- **Data**: {train:,} puzzles made by `trm.puzzles.files.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
   on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
   the validation and the {test} of the test.
 - **Recipe**: preset `{preset}`{sets}; {steps:,} steps of {batch} boards in {seconds:.0f} s on {device}. Seed {seed}. `config.json` has all

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from trm.checkpoint import checkpoints, provenance
-from trm.config import write_file
-from trm.problems import make_problems, write_problems
+from trm.engine.checkpoint import checkpoints, provenance
+from trm.files import write_file
+from trm.data.problems import make_problems, write_problems
 
 common = 'warmup_steps=3 log_every=10 save_every=15 eval_every=40 eval_rows=40 device=cpu '
 boards = common + 'puzzles=200 batch_size=8 n_recurrence=4 steps=STEPS'

@@ -21,10 +21,11 @@ import torch
 from conftest import root
 
 from trm import dataset
-from trm.config import InputError
-from trm.dataset import Encoder, MathDataset, StreamingMathDataset
-from trm.pairs import open_pairs
-from trm.tokenizer import train_tokenizer
+from trm.files import InputError
+from trm.data.dataset import Encoder, MathDataset
+from trm.engine.stream import StreamingMathDataset
+from trm.data.pairs import open_pairs
+from trm.data.tokenizer import train_tokenizer
 
 warnings.filterwarnings('ignore', 'This DataLoader will create')
 
@@ -141,7 +142,7 @@ def test_many_shards_few_open_files(tmp_path):
     for i in range(300): write(tmp_path/f'{i:03}.parquet', f'{i}+1')
     code = """
 import resource, sys, json
-from trm.pairs import open_pairs
+from trm.data.pairs import open_pairs
 resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 pairs = open_pairs(sys.argv[1])
 print(json.dumps([p for b in pairs.batches() for p in b['problem'].to_pylist()]))"""
@@ -154,8 +155,9 @@ def test_a_row_far_too_long_costs_little(tmp_path):
     write(tmp_path/'b.parquet', 'x'*10**7)
     code = """
 import json, resource, sys
-from trm.dataset import MathDataset, StreamingMathDataset
-from trm.tokenizer import train_tokenizer
+from trm.data.dataset import MathDataset
+from trm.engine.stream import StreamingMathDataset
+from trm.data.tokenizer import train_tokenizer
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024
 tok = train_tokenizer(sys.argv[1]+'/a.parquet', 300)
 MathDataset(sys.argv[1]+'/a.parquet', tok); before = peak()
@@ -174,7 +176,7 @@ build = """
 import json, sys, time
 from pathlib import Path
 from trm import dataset
-from trm.tokenizer import load_tokenizer
+from trm.data.tokenizer import load_tokenizer
 data, tok, cache, log, pause, *split = sys.argv[1:]
 plain = dataset.Encoder.__call__
 def slow(self, batch):
@@ -242,7 +244,7 @@ def test_a_damaged_cache_is_built_again(shards, tmp_path, monkeypatch):
 def test_no_cache_without_room(shards, tmp_path, monkeypatch):
     "A full disk is one line, and leaves nothing"
     def full(fd): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('trm.cache.sync', full)
+    monkeypatch.setattr('trm.engine.cache.sync', full)
     with pytest.raises(InputError, match='No space left on device; should be a folder with room'):
         MathDataset(shards.data, shards.tok, 60, cache=tmp_path/'cache')
     assert list((tmp_path/'cache').iterdir()) == []
@@ -317,8 +319,8 @@ def there(tmp_path, endpoint, code, *args):
 def open_there(tmp_path, endpoint, *paths, setup=''):
     "Open `paths` with `endpoint` for the hub: of each its problems, or the error"
     return dict(zip(paths, there(tmp_path, endpoint, setup + """
-from trm.pairs import open_pairs
-from trm.config import InputError
+from trm.data.pairs import open_pairs
+from trm.files import InputError
 def problems(path):
     try: return [p for b in open_pairs(path).batches() for p in b['problem'].to_pylist()]
     except InputError as e: return str(e)
@@ -329,7 +331,7 @@ want = {'hf://owner/name/file.parquet':      ['1+1', '2+2'],
         'hf://owner/name@main/file.parquet': ['1+1', '2+2'],
         'hf://datasets/owner/name/data':     ['5+5', '3+3', '4+4'],
         'hf://owner/name/data/train-*':      ['3+3', '4+4']}
-over_the_network = 'import trm.pairs; trm.pairs.whole_below = 0\n'
+over_the_network = 'import trm.files; trm.files.whole_below = 0\n'
 
 
 def test_hub_is_read(tmp_path, hub):
@@ -351,7 +353,7 @@ def test_only_what_is_asked_for_is_fetched(tmp_path, hub):
     texts = [hashlib.sha512(str(i).encode()).hexdigest()*8 for i in range(2000)]
     write(path, *texts, row_group_size=100, use_dictionary=False, compression='none')
     size, group = path.stat().st_size, pq.read_metadata(path).row_group(7)
-    setup = over_the_network + "from trm.pairs import open_pairs\np = open_pairs('hf://owner/name/big')\n"
+    setup = over_the_network + "from trm.data.pairs import open_pairs\np = open_pairs('hf://owner/name/big')\n"
     there(tmp_path, hub.url, setup + "print(json.dumps(p.num_rows))")
     assert size > 3*10**6 and sum(b-a for _, a, b in hub.log) < 2**18
     hub.log.clear()
@@ -365,17 +367,17 @@ def test_a_stream_from_the_hub(tmp_path, hub, shards):
     shards.tok.save(str(tmp_path/'tokenizer.json'))
     code = over_the_network + """
 import torch, warnings
-from trm.dataset import StreamingMathDataset
-from trm.tokenizer import load_tokenizer
+from trm.engine.stream import StreamingMathDataset
+from trm.data.tokenizer import load_tokenizer
 warnings.filterwarnings('ignore', 'This DataLoader will create')
 ds = StreamingMathDataset('hf://owner/name/more', load_tokenizer(sys.argv[1]), 60, batch_size=4, seed=3, workers=2, epochs=1)
 print(json.dumps([b['input_ids'].tolist() for b in torch.utils.data.DataLoader(ds, batch_size=None, num_workers=2)]))"""
     local = [b['input_ids'].tolist() for b in loader(shards, 2, batch_size=4, epochs=1)]
     assert there(tmp_path, hub.url, code, tmp_path/'tokenizer.json') == local
     says = there(tmp_path, hub.url, over_the_network + """
-import os, trm.pairs
-from trm.config import InputError
-p = trm.pairs.open_pairs('hf://owner/name/more')
+import os, trm.data.pairs
+from trm.files import InputError
+p = trm.data.pairs.open_pairs('hf://owner/name/more')
 import huggingface_hub.hf_file_system as h
 def gone(*a, **kw): raise ConnectionError('connection refused')
 h.http_backoff = gone

@@ -15,17 +15,19 @@ from safetensors.torch import save_file
 
 import hostile
 import trm.cli
-from trm.checkpoint import last_state, load_state
-from trm.config import Config, InputError, apply_sets, config_from_dict, config_to_dict, parse_value
+from trm.engine.checkpoint import last_state, load_state
+from trm.config import Config, apply_sets, config_from_dict, config_to_dict, parse_value
+from trm.files import InputError
 from trm.files import plain, read_json
-from trm.maze import check_maze
-from trm.metrics import read_metrics
-from trm.model import TRM
-from trm.pairs import open_pairs
-from trm.puzzle import maze_chars, read_boards, read_puzzles
-from trm.sudoku import check_sudoku
-from trm.tokenizer import load_tokenizer
-from trm.weights import published_config, read_tensors
+from trm.puzzles.maze import check_maze
+from trm.engine.log import read_metrics
+from trm.network.weights import TRM
+from trm.data.pairs import open_pairs
+from trm.puzzles.board import maze_chars
+from trm.puzzles.files import read_boards, read_puzzles
+from trm.puzzles.solver import check_sudoku
+from trm.data.tokenizer import load_tokenizer
+from trm.network.weights import published_config, read_tensors
 
 
 @pytest.fixture(scope='session')
@@ -96,9 +98,9 @@ def valid(tmp_path_factory):
     (d/'puzzles.csv').write_text('question,answer,split\n' + ''.join(f'{x},{y},test\n' for x, y in zip(hostile.q, hostile.a)))
     cfg = Config().change(d_model=8, n_heads=2, vocab_size=20, seq_len=12)
     TRM(cfg.model).save_pretrained(d/'run', train=config_to_dict(cfg)['train'])
-    from trm.checkpoint import save_state
+    from trm.engine.checkpoint import save_state
     save_state(d/'run/checkpoints/step_3', dict(model=TRM(cfg.model).state_dict(), step=3, best=[0., -1.], opts=[dict(a=torch.ones(2))]))
-    from trm.tokenizer import train_tokenizer
+    from trm.data.tokenizer import train_tokenizer
     for m in ('bpe','unigram','wordlevel'): train_tokenizer(d/'pairs.parquet', 300, d/f'{m}.json', m)
     (d/'published.json').write_text(json.dumps(dict(seq_len=16, puzzle_emb_ndim=64, num_puzzle_identifiers=3, vocab_size=7, H_cycles=3, L_cycles=2, L_layers=2, hidden_size=64,
                                                     expansion=4, num_heads=2, pos_encodings='rope', halt_max_steps=3, mlp_t=False, puzzle_emb_len=2)))

@@ -2,7 +2,7 @@
 import pytest
 from conftest import shared
 
-from trm.inspection import inspect
+from trm.data.inspection import inspect
 
 @pytest.mark.parametrize('name,columns,rows', [
     ('gsm8k',    ('question', 'answer'),                 7473),

@@ -10,9 +10,9 @@ import torch
 from conftest import shared
 from safetensors.torch import load_file
 
-from trm.model import TRM
-from trm.weights import published_name
-from trm.supervision import halt_loss, token_losses
+from trm.network.weights import TRM
+from trm.network.weights import published_name
+from trm.training.loss import halt_loss, token_losses
 
 networks = 'mlp', 'attention', 'learned'
 

@@ -8,8 +8,9 @@ import pytest
 from test_bad_input import refused
 
 from conftest import root, shared, small_board, trm
-from trm.puzzle import read_puzzles, sudoku_chars, write_puzzles
-from trm.sudoku import make_sudoku
+from trm.puzzles.board import sudoku_chars
+from trm.puzzles.files import read_puzzles, write_puzzles
+from trm.puzzles.solver import make_sudoku
 
 good = '12..34....1....2'  # one solution: 1243342123144132
 bad = {'12..34....1....': '15 cells', '12..34....1...x2': 'row 4, column 3', '11..34....1....2': 'row 1, column 1 and row 1, column 2',
@@ -118,7 +119,7 @@ def test_train_on_published_formats(form, tmp_path):
 @pytest.mark.parametrize('name,task,side,n', [('sudoku_extreme', 'sudoku', 9, 10_000), ('maze_hard', 'maze', 30, 500)])
 def test_whole_test_files(name, task, side, n):
     "The real test files are read, and every answer in them obeys the rules"
-    from trm.boards import PuzzleTask, to_batch
+    from trm.puzzles.task import PuzzleTask, to_batch
     from trm.config import get_preset
     folder = shared(name)
     boards = PuzzleTask(get_preset(name), folder)
@@ -131,7 +132,7 @@ def test_whole_test_files(name, task, side, n):
 
 def test_shipped_weights(tmp_path):
     "What the card says: a held-out board is solved, and nearly all of the others"
-    run = shutil.copytree(root/'data/weights/sudoku6', tmp_path/'sudoku6')  # scoring draws figures into the folder
+    run = shutil.copytree(root/'trm/weights/sudoku6', tmp_path/'sudoku6')  # scoring draws figures into the folder
     r = trm('solve', run, '--board', '.6..2.......65.1...1...6....13..4...')
     assert r.returncode == 0 and told(r) == '361524245631653142412356526413134265'
     r = trm('eval', run, '--split', 'minimal', '--limit', 100, '--json', tmp_path/'eval.json')
