@@ -14,27 +14,18 @@ from json import dumps
 from pathlib import Path
 
 from fastcore.script import anno_parser
-from safetensors import SafetensorError
-from tqdm.auto import tqdm
 
 from .config import apply_sets, get_preset
-from .data.inspection import inspect
-from .data.pairs import open_pairs
-from .data.problems import bundled
-from .data.tokenizer import format_text, load_tokenizer, train_tokenizer
-from .engine.checkpoint import provenance
-from .engine.device import join_ranks, pick_device
-from .engine.trainer import Trainer
 from .files import InputError, check_place, plain, write_file
-from .puzzles.files import find_split, read_boards
-from .runs import make_task, open_run, own_data, score_run, solve_boards, tell_steps
-from .thinking.confidence import check_select, check_tries
-from .thinking.scores import answer, by_group
-from .thinking.watch import figures_of, save_figures
 
 # %% ../nbs/8_commands/01_cli.ipynb #4392b2a1
+def _tell(name, msg):
+    "One line on stderr, in the words of the command line"
+    line = ' '.join(str(msg).split()).replace('resume=True', '--resume')
+    print(plain(f"{name}: {line}", '', 1000), file=sys.stderr)
+
 def _fail(name, msg):
-    print(plain(f"{name}: {' '.join(str(msg).split())}", '', 1000), file=sys.stderr)
+    _tell(name, msg)
     sys.exit(2)
 
 def _say(*what): print(plain(' '.join(map(str, what))))
@@ -45,10 +36,15 @@ def _positive(**kw):
 
 def _open(run, steps, restarts, select, limit=None):
     "A run to be asked, if it can be asked so"
-    _positive(steps=steps, restarts=restarts, limit=limit); check_select(select)
+    from trm.runs import open_run
+    from trm.thinking.confidence import check_select
+    from trm.thinking.restarts import check_tries
+    _positive(steps=steps, restarts=restarts, limit=limit)
+    check_select(select)
     model,task = open_run(run)
     if task.stop_id is None: check_select(select, model.cfg.halt)
-    elif restarts>1: raise InputError(f"restarts={restarts}: {run} writes text, once; should be 1, or a run on boards")
+    elif restarts>1:
+        raise InputError(f"restarts={restarts}: {run} writes text, once; should be 1, or a run on boards")
     check_tries(model, steps, restarts)
     return model,task
 
@@ -58,29 +54,41 @@ def _spell(arg, known):
     other = '--' + (name[2:].replace('_','-') if '_' in name else name[2:].replace('-','_'))
     return other+eq+v if name.startswith('--') and name not in known and other in known else arg
 
+# %% ../nbs/8_commands/01_cli.ipynb #cdc14e79
+def _parse(f, argv):
+    "The arguments of the function `f` from those of the command line"
+    parser = anno_parser(f, f.__name__)
+    parser.error = lambda msg: _fail(f.__name__, f"{msg}; see {f.__name__} --help")
+    args = [_spell(a, parser._option_string_actions) for a in argv]
+    if bad := next((a for a in args if '\0' in a), None): parser.error(f"{bad!r}: should have no zero byte")
+    known,rest = parser.parse_known_args(args)
+    args = {k: v for k,v in vars(known).items() if k not in ('pdb','xtra')}
+    if len(rest)==1 and rest[0][:1]!='-' and args.get('problem', '') is None: args['problem'] = rest[0]
+    elif rest: parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+def _reason(e):
+    "What to say of an exception that is the user's business; None: it is a fault of ours"
+    if isinstance(e, InputError) or type(e).__name__=='SafetensorError': return e
+    if isinstance(e, OSError):
+        return f"{e.filename or 'disk'}: {e.strerror or e}; should be readable and writable, with space left"
+    if isinstance(e, MemoryError) or any(s in str(e) for s in ('out of memory','allocate memory')):
+        return "not enough memory; should be a smaller network, batch or file"
+
 def command(
     f, # a function with annotated arguments
 ): # a function that takes a list of arguments, by default those of the command line
     "Make a console command of `f`"
     @wraps(f)
     def run(argv=None):
-        parser = anno_parser(f, f.__name__)
-        parser.error = lambda msg: _fail(f.__name__, f"{msg}; see {f.__name__} --help")
-        args = [_spell(a, parser._option_string_actions) for a in (sys.argv[1:] if argv is None else argv)]
-        if bad := next((a for a in args if '\0' in a), None): parser.error(f"{bad!r}: should have no zero byte")
-        known,rest = parser.parse_known_args(args)
-        args = {k: v for k,v in vars(known).items() if k not in ('pdb','xtra')}
-        if len(rest)==1 and rest[0][:1]!='-' and args.get('problem', '') is None: args['problem'] = rest[0]
-        elif rest: parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        args = _parse(f, sys.argv[1:] if argv is None else argv)
         try: f(**args)
-        except (InputError, SafetensorError) as e: _fail(f.__name__, e)
         except KeyboardInterrupt as e:  # of training it is a `Stopped`
-            print(f"{f.__name__}: {str(e) or 'stopped'}", file=sys.stderr)
+            _tell(f.__name__, str(e) or 'stopped')
             sys.exit(getattr(e, 'status', 130))
-        except (MemoryError, RuntimeError) as e:
-            if isinstance(e, RuntimeError) and not any(s in str(e) for s in ('out of memory','allocate memory')): raise
-            _fail(f.__name__, "not enough memory; should be a smaller network, batch or file")
-        except OSError as e: _fail(f.__name__, f"{e.filename or 'disk'}: {e.strerror or e}; should be readable and writable, with space left")
+        except Exception as e:
+            if (why := _reason(e)) is None: raise
+            _fail(f.__name__, why)
     return run
 
 # %% ../nbs/8_commands/01_cli.ipynb #ca636dc4
@@ -94,8 +102,11 @@ def trm_inspect(
     limit:int=None,      # look at so many rows
 ):
     "Show what is in a problem-solution data set"
+    from trm.data.inspection import inspect
+    from trm.data.tokenizer import format_text, load_tokenizer
+    from trm.engine.strangers import check_tokenizer
     _positive(max_seq_len=max_seq_len)
-    tok = load_tokenizer(tokenizer) if tokenizer else None
+    tok = load_tokenizer(check_tokenizer(tokenizer)) if tokenizer else None
     _say(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_text))
 
 @command
@@ -106,11 +117,15 @@ def trm_tokenizer(
     out:str='data/processed/tokenizer.json', # file to write
 ):
     "Train a tokenizer on a data set"
+    from trm.data.pairs import open_pairs
+    from trm.data.tokenizer import train_tokenizer
     check_place(out, 'out', make=True)
-    tok = train_tokenizer(parquet, vocab_size, out, model)
-    text = [t[:1000] for t in next(open_pairs(parquet).batches(1000))['problem'].drop_null().to_pylist()]
-    n = sum(len(e.ids) for e in tok.encode_batch(text))
-    _say(f"{out}: {tok.get_vocab_size()} tokens, {sum(map(len,text))/max(n,1):.2f} letters per token over the first problems")
+    pairs = open_pairs(parquet)
+    tok = train_tokenizer(pairs, vocab_size, out, model)
+    first = next(pairs.batches(1000))['problem'].drop_null().to_pylist()
+    text = [t[:1000] for t in first]
+    letters = sum(map(len, text))/max(sum(len(e.ids) for e in tok.encode_batch(text)), 1)
+    _say(f"{out}: {tok.get_vocab_size()} tokens, {letters:.2f} letters per token over the first problems")
 
 # %% ../nbs/8_commands/01_cli.ipynb #98604e30
 @command
@@ -122,21 +137,23 @@ def trm_train(
     resume:bool=False, # go on with the run in that folder
 ):
     "Train a model"
+    from trm.engine.device import join_ranks, pick_device
+    from trm.engine.trainer import Trainer
+    from trm.runs import make_task
     cfg = apply_sets(get_preset(preset), sets)
-    data = data or cfg.train.data
-    if not data and cfg.train.task=='text': data = str(bundled())
-    cfg,run = cfg.change(data=data),Path(out or f'runs/{preset}')
+    cfg,run = cfg.change(data=data or cfg.train.data),Path(out or f'runs/{preset}')
     join_ranks(pick_device(cfg.train.device))
-    task,save = make_task(cfg, run)
+    task = make_task(cfg, run)
     about = task.about()
     trainer = Trainer(cfg, task, run, resume)
-    if trainer.rank==0: save(); _say(about)
+    if trainer.rank==0: _say(about)
     trainer.fit()
     if trainer.rank==0: _say(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
 # %% ../nbs/8_commands/01_cli.ipynb #97f7919e
 def _pick_split(split, task, data, other):
     "The split to score, if it is one"
+    from trm.puzzles.files import find_split
     known = ['valid','test','all'] + ['minimal']*(task.cfg.train.task=='sudoku')
     if split and split not in known: raise InputError(f"split={split}: should be {', '.join(known)}")
     return split or ('all' if other and not find_split(data, 'test') else 'test')
@@ -144,16 +161,22 @@ def _pick_split(split, task, data, other):
 def _report(s, split):
     "The line under the table"
     halt = s.get('halting')
+    groups = ', '.join(map(str.strip, s['trained_on']))
     tries = f", the best of {s['restarts']} tries by {s['select']}" if s['restarts']>1 else ''
-    _say(f"exact {s['exact']:.4f} on {s['n']} of the {split} split ({', '.join(map(str.strip, s['trained_on']))}), {s['steps']} steps{tries}; "
-          f"{s['left_out']} too long, left out" + (f"; valid {s['valid']:.4f}" if 'valid' in s else ''))
+    valid = f"; valid {s['valid']:.4f}" if 'valid' in s else ''
+    _say(f"exact {s['exact']:.4f} on {s['n']} of the {split} split ({groups}), {s['steps']} steps{tries}; "
+         f"{s['left_out']} too long, left out{valid}")
     if halt: print(f"halting: {halt['mean_steps']:.2f} steps on average, exact {halt['exact']:.4f}; "
                    f"calibration error {halt['calibration_error']:.3f}")
+
+def _same_data(data, task):
+    "Is `data` what the task has anyway?"
+    return os.path.realpath(data)==os.path.realpath(str(task.data))
 
 # %% ../nbs/8_commands/01_cli.ipynb #644aa3ee
 @command
 def trm_eval(
-    run:str,         # a run folder, or owner/name on the hub
+    run:str,         # a run folder, the name of a network that ships, or hf://owner/name
     data:str='',     # other data than the run's
     split:str='',    # valid, test, all or, for Sudoku, minimal; empty: test, or all for other data without a test
     steps:int=None,  # recursion steps; empty: each number up to the trained one
@@ -163,44 +186,61 @@ def trm_eval(
     json:str=None,   # write the scores to this file
 ):
     "Score a trained model on held-out problems"
+    from tqdm.auto import tqdm
+    from trm.engine.checkpoint import provenance
+    from trm.runs import figures_of, open_run, own_data, save_figures, score_run
+    from trm.thinking.scores import by_group
     model,task = _open(run, steps, restarts, select, limit)
     figures_of(run)
     if json: check_place(json, 'json')
-    own = task.cfg.train.data
-    other = data and not (own and os.path.realpath(data)==os.path.realpath(own))
+    other = data and not _same_data(data, task)
     if other: model,task = open_run(run, data)
     _say('data:', data or own_data(run, task))
-    split,t0 = _pick_split(split, task, data, other),time.perf_counter()
-    df,s = score_run(model, task, split, steps, limit, restarts, select, [] if other else task.trained, lambda b: tqdm(b, disable=None, unit='batch'))
-    s['seconds'] = round(time.perf_counter()-t0, 1)
+    split,began = _pick_split(split, task, data, other),time.perf_counter()
+    def bar(batches): return tqdm(batches, disable=None, unit='batch')
+    trained = [] if other else task.trained
+    df,s = score_run(model, task, split, steps, limit, restarts, select, trained, bar)
+    s['seconds'] = round(time.perf_counter()-began, 1)
     _say(by_group(df).round(3).to_string())
     _report(s, split)
-    if json: write_file(json, lambda p: p.write_text(dumps(s | provenance(next(model.parameters()).device), indent=1)))
+    s |= provenance(next(model.parameters()).device)
+    if json: write_file(json, lambda p: p.write_text(dumps(s, indent=1)))
     _say('figures:', *save_figures(run, model, task, df, split))
 
 # %% ../nbs/8_commands/01_cli.ipynb #f2863e48
+def _prompt(model, task, problem):
+    device = next(model.parameters()).device
+    return {k: v.to(device) for k,v in task.prompt([problem]).items()}
+
 def _solve_text(model, task, problem, steps):
-    batch = {k: v.to(next(model.parameters()).device) for k,v in task.prompt([problem]).items()}
+    from trm.thinking.scores import answer
+    batch = _prompt(model, task, problem)
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
         _say(f"--- {t} step{'s'*(t>1)}\n{task.text(answer(model, task, batch, t)[0].tolist())}")
 
 def _solve_file(model, task, file, *how):
+    from trm.puzzles.files import read_boards
+    from trm.runs import solve_boards
     df = solve_boards(model, task, read_boards(file), *how)
-    if (df.error!='').all(): raise InputError(f"{file}: row 1: {df.error[0]}" + f"; nor is one of the other {len(df)-1} rows a board"*(len(df)>1))
+    bad = df.error[df.error!='']
+    if len(bad)==len(df):
+        more = f"; nor is one of the other {len(df)-1} rows a board"*(len(df)>1)
+        raise InputError(f"{file}: row 1: {df.error[0]}{more}")
     print(df[df.error==''].drop(columns='error').to_csv(index=False), end='')
-    for i,e in df.error[df.error!=''].items(): print(plain(f"trm_solve: {file}: row {i+1}: {e}", '', 1000), file=sys.stderr)
+    for i,e in bad.items(): _tell('trm_solve', f"{file}: row {i+1}: {e}")
     print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
-    if (df.error!='').any(): sys.exit(2)
+    if len(bad): sys.exit(2)
 
 def _solve_board(model, task, board, *how):
-    text,solved = tell_steps(model, task, {k: v.to(next(model.parameters()).device) for k,v in task.prompt([board]).items()}, *how)
+    from trm.runs import tell_steps
+    text,solved = tell_steps(model, task, _prompt(model, task, board), *how)
     print(text)
     if not solved: sys.exit(1)
 
 # %% ../nbs/8_commands/01_cli.ipynb #1250bd08
 @command
 def trm_solve(
-    run:str,        # a run folder, or owner/name on the hub
+    run:str,        # a run folder, the name of a network that ships, or hf://owner/name
     problem:str=None, # text of a problem; also without `--problem`
     board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
     file:str=None,  # csv of boards, in the column `question` or `board`, or one a line

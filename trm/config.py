@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['presets', 'opt', 'check_fields', 'check_size', 'ModelConfig', 'TrainConfig', 'parse_value', 'Config', 'apply_sets',
-           'config_to_dict', 'config_from_dict', 'get_preset']
+           'config_to_dict', 'config_from_dict', 'read_config', 'get_preset']
 
 # %% ../nbs/3_network/00_config.ipynb #e05a22f7
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 
-from .files import InputError
+from .files import InputError, locate, read_json
 
 # %% ../nbs/3_network/00_config.ipynb #211ba840
 def opt(
@@ -218,10 +218,11 @@ def apply_sets(
 
 # %% ../nbs/3_network/00_config.ipynb #5dc38013
 def config_to_dict(
-    cfg:Config, # the pair
+    cfg:Config,          # the pair
+    network:str='TRM',   # name of the network's class
 ):  # nested dict of plain values
     "What `json.dump` can write"
-    return asdict(cfg)
+    return dict(network=network) | asdict(cfg)
 
 def config_from_dict(
     d:dict,         # as `config_to_dict` gives it; `train` may be missing, and keys beside these are ignored
@@ -237,6 +238,18 @@ def config_from_dict(
                 if _home(k)!=p: raise InputError(f"setting {k} belongs under `{_home(k)}`, not `{p}`")
         return Config(ModelConfig(**parts['model']), TrainConfig(**parts['train']), str(parts.get('preset', '')))
     except InputError as e: raise InputError(f"{where}: {e}") from None
+
+# %% ../nbs/3_network/00_config.ipynb #a2dbb18a
+def read_config(
+    run, # a run folder, the name of a network that ships, or hf://owner/name
+): # its `Config`, and all that config.json holds
+    "Read and check the settings of a run"
+    path = locate(run, 'config.json')
+    d = read_json(path)
+    cfg = config_from_dict(d, path)
+    if not isinstance(d.get('network'), str):
+        raise InputError(f"{path}: names no network, as runs of trm 0.1; should be a run of trm 0.2")
+    return cfg,d
 
 # %% ../nbs/3_network/00_config.ipynb #f8bb6252
 _puzzle = dict(n_heads=4, states=2, n_recurrence=8, mask='full', detach=True, halt=True)

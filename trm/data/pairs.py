@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from itertools import groupby
 from pathlib import Path
@@ -136,9 +136,16 @@ class Pairs:
     solution:str  # column of the solutions; equal to `problem` for chats
     extra:list    # other text columns that every file has
     groups:list   # (index into `files`, row group, rows) of every row group, in order
+    path:str=''   # what was asked for
 
     @property
     def num_rows(self): return sum(n for *_,n in self.groups)
+
+    def keep(self,
+        *names:str, # extra columns
+    ): # `Pairs`
+        "The same pairs with no extra columns but these"
+        return replace(self, extra=[c for c in self.extra if c in names])
 
 # %% ../../nbs/2_data/02_pairs.ipynb #4d55708c
 def _footer(f):
@@ -146,11 +153,12 @@ def _footer(f):
     with _reading(f) as pf: return pf.schema_arrow,[pf.metadata.row_group(g).num_rows for g in range(pf.num_row_groups)]
 
 def open_pairs(
-    path,               # parquet file, folder, pattern or hf:// address
+    path,               # parquet file, folder, pattern or hf:// address; `Pairs` are given back
     problem:str=None,   # column of the problems, where it cannot be guessed
     solution:str=None,  # column of the solutions, where it cannot be guessed
 ): # `Pairs`
     "Find the files and their columns; read footers, no rows"
+    if isinstance(path, Pairs): return path
     files,groups,extra = _files(path),[],None
     with ThreadPoolExecutor(8) as pool:
         for i,(schema,rows) in enumerate(pool.map(_footer, files)):
@@ -164,7 +172,7 @@ def open_pairs(
                      if c in text and c not in (problem,solution,'problem','solution')]
             groups += [(i,g,n) for g,n in enumerate(rows) if n]
     if not groups: raise InputError(f"{path}: no rows; should have at least one")
-    return Pairs(files, problem, solution, extra, groups)
+    return Pairs(files, problem, solution, extra, groups, str(path))
 
 # %% ../../nbs/2_data/02_pairs.ipynb #0bab81e4
 @patch

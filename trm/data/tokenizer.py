@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['specials', 'pad_id', 'bos_id', 'eos_id', 'unk_id', 'format_prompt', 'format_text', 'format_pair', 'pre_tokenizer',
-           'train_tokenizer', 'save_tokenizer', 'load_tokenizer', 'show_tokens']
+           'new_tokenizer', 'train_tokenizer', 'save_tokenizer', 'load_tokenizer', 'show_tokens']
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #070e95cf
-import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .pairs import drop_empty, open_pairs
-from ..files import InputError, read_json, write_file
+from ..files import InputError, check_file, first_line, write_file
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #897de2f6
 specials = ['<PAD>','<BOS>','<EOS>','<UNK>']  # the first four tokens of every vocabulary: 0, 1, 2, 3
@@ -57,6 +56,18 @@ def _learner(model, vocab_size):
     if model=='wordlevel': return models.WordLevel(unk_token='<UNK>'), trainers.WordLevelTrainer(**kw)
     raise InputError(f"model={model}: should be bpe, unigram or wordlevel")
 
+def new_tokenizer(
+    model:str='bpe',        # bpe, unigram or wordlevel
+    split_digits:bool=True, # each digit its own token?
+    vocab_size:int=512,     # largest vocabulary, special tokens included
+): # a `tokenizers.Tokenizer` that knows no words yet, and its trainer
+    "How our tokenizers cut, before they learn"
+    learner,trainer = _learner(model, vocab_size)
+    tok = Tokenizer(learner)
+    tok.pre_tokenizer = pre_tokenizer(split_digits)
+    tok.decoder = decoders.ByteLevel()
+    return tok,trainer
+
 def _texts(data_path, rows):
     "Formatted pairs, a batch at a time, so that memory does not grow with the file"
     for b in open_pairs(data_path).batches():
@@ -80,39 +91,12 @@ def train_tokenizer(
         raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for {len(specials)} special tokens "
                          f"and {least-len(specials)} others")
     if vocab_size>10**5: raise InputError(f"vocab_size={vocab_size}: should be at most 100,000")
-    learner,trainer = _learner(model, vocab_size)
-    tok = Tokenizer(learner)
-    tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
+    tok,trainer = new_tokenizer(model, split_digits, vocab_size)
     tok.train_from_iterator(_texts(data_path, max_rows), trainer)
     tok = Tokenizer.from_str(tok.to_str())  # as it will be when it is read back
     tok.encode_special_tokens = True
     if save_path: save_tokenizer(tok, save_path)
     return tok
-
-# %% ../../nbs/2_data/04_tokenizer.ipynb #fcac39a5
-def _odd(given, ours, at):
-    "Where json differs from ours first; what it lacks is as the library has it"
-    if not (isinstance(given, dict) and isinstance(ours, dict)): return '' if given==ours else at
-    return next((o for k,v in given.items() if (o := _odd(v, ours.get(k, at), f'{at}.{k}' if at else k))), '')
-
-def _form(learner, split_digits):
-    "All of a tokenizer of ours but what it learns, as json"
-    tok,named = Tokenizer(learner),Tokenizer(models.BPE()); named.add_special_tokens(specials)
-    tok.pre_tokenizer,tok.decoder = pre_tokenizer(split_digits),decoders.ByteLevel()
-    return json.loads(tok.to_str()) | dict(added_tokens=json.loads(named.to_str())['added_tokens'])
-
-def _check_form(d, path):
-    "Is the json `d` a tokenizer as `train_tokenizer` makes it?"
-    kinds = dict(BPE='bpe', Unigram='unigram', WordLevel='wordlevel')
-    m = d.get('model') if isinstance(d, dict) else None
-    if not isinstance(m, dict) or m.get('type') not in [*kinds]: raise InputError(f"{path}: not a tokenizer.json; should have a model {', '.join(kinds)}")
-    rest = d | dict(model={k: v for k,v in m.items() if k not in ('vocab','merges','unk_id')})
-    odd = [_odd(rest, _form(_learner(kinds[m['type']], 512)[0], split), '') for split in (True,False)]
-    vocab = m.get('vocab')
-    if all(odd): odd = f"{odd[0]} is of another kind"
-    elif m['type']=='Unigram': odd = "unk_id is not 3"*(m.get('unk_id')!=3)
-    else: odd = "vocab has ids that are not 0, 1, 2, ..."*(not isinstance(vocab, dict) or {*map(repr, vocab.values())}!={*map(repr, range(len(vocab)))})
-    if odd: raise InputError(f"{path}: {odd}; should be as train_tokenizer makes it")
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #37dbee7a
 def save_tokenizer(
@@ -127,10 +111,10 @@ def load_tokenizer(
     path, # the json file of a tokenizer
 ): # a `tokenizers.Tokenizer`
     "Read a tokenizer that `train_tokenizer` made"
-    _check_form(read_json(path), path)
-    try: tok = Tokenizer.from_file(str(path))
+    try: tok = Tokenizer.from_file(str(check_file(path, 'a tokenizer.json')))
+    except InputError: raise
     except Exception as e:  # the library raises nothing narrower
-        raise InputError(f"{path}: not a tokenizer.json ({(str(e) or type(e).__name__).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a tokenizer.json ({first_line(e)})") from None
     for i,s in enumerate(specials):
         if tok.token_to_id(s)!=i:
             raise InputError(f"{path}: {s} has id {tok.token_to_id(s)}"

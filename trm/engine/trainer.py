@@ -8,6 +8,7 @@ __all__ = ['Trainer', 'map_tensors']
 # %% ../../nbs/7_engine/04_trainer.ipynb #27b10ad2
 import json
 import math
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -22,13 +23,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from ..config import Config, config_from_dict, config_to_dict
-from .checkpoint import claim, last_state, provenance, prune, save_state, sweep
+from ..config import Config, config_to_dict, read_config
+from .checkpoint import check_folder, claim, last_state, provenance
+from .checkpoint import prune, save_state, sweep
 from .device import Run, autocast, check_device, from_first, gather_rows, job
 from .device import join_ranks, pick_device
 from .guard import Guard, Stopped, Watch
 from .log import Logs
-from ..files import InputError, read_json, write_file
+from ..files import InputError, write_file
 from ..network.model import TRM, draw_noise
 from ..network.weights import write_tensors
 from ..training.loss import step_losses, step_scores
@@ -45,22 +47,24 @@ class Trainer:
         resume:bool=False, # go on with it, if it is there?
     ):
         self.task,self.run,self.lock,c = task,Path(run),None,cfg.train
-        self.cfg = cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
+        own = replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
+        self.cfg = cfg = replace(cfg, model=own)
         self.device,self.carry = pick_device(c.device),None
-        self.weights = step_weights(c.deep_supervision_weight, cfg.model.n_recurrence).to(self.device)
+        self.weights = step_weights(c.deep_supervision_weight, own.n_recurrence).to(self.device)
         check_device(c, self.device)
         self.rank,self.world = join_ranks(self.device)
         if c.batch_size%self.world:
             raise InputError(f"batch_size={c.batch_size}: should be a multiple of the {self.world} devices")
-        from_first(lambda: self.open_folder(resume))
         torch.manual_seed(c.seed)
-        self.model = TRM(cfg.model).to(self.device, torch.float64 if c.precision=='float64' else None)
+        dtype = torch.float64 if c.precision=='float64' else None
+        self.model = TRM(own).to(self.device, dtype)
         self.opts = make_optimizers(self.model, c)
         self.scheds = [LambdaLR(o, lambda i: lr_factor(i, c)) for o in self.opts]
         self.ema = AveragedModel(self.model) if c.ema else None
         self.step,self.seconds,self.best,self.saved = 0,0.,[-1.,-math.inf],None
-        self.sums,self.place,self.watch = {},None,Watch(where=self.run)  # numbers since the last row of the log; where a stream stands
-        if state := from_first(lambda: last_state(self.run)): self.go_on(state)
+        self.watch = Watch(where=self.run)
+        self.sums,self.place = {},None  # numbers since the last row of the log; where a stream stands
+        self.enter(resume)
         if c.compile: self.model.block.compile(dynamic=False)
         self.net = self.model.run
         if self.world>1: self.net = DistributedDataParallel(Run(self.model), gradient_as_bucket_view=True)
@@ -78,23 +82,39 @@ def map_tensors(
 # %% ../../nbs/7_engine/04_trainer.ipynb #849c16a1
 @patch
 def open_folder(self:Trainer, resume):
-    "Make the run folder, or check that the one there belongs to this run; then nobody else may write to it"
+    "Make the run folder, or check that the one there belongs to this run; then no other process may write to it"
     path,mark,mine = self.run/'config.json',self.run/'.job',job()
     again = mine and mark.exists() and mark.read_text(errors='replace')==mine  # torchrun has started us again
-    if path.exists() and not (resume or again):
-        raise InputError(f"{self.run}: is already a run; should be another folder, or go on with it by --resume")
+    check_folder(self.run, resume or again)
+    if there := path.exists(): self.check_config()
     self.run.mkdir(parents=True, exist_ok=True)
     self.lock = claim(self.run)
     if mine: write_file(mark, lambda p: p.write_text(mine))
-    if path.exists():
-        old,new = (config_to_dict(o) for o in (config_from_dict(read_json(path), path), self.cfg))
-        diff = [f"{k}={old[p][k]} there, {v} here" for p in ('model','train') for k,v in new[p].items() if old[p][k]!=v]
-        if diff:
-            raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}"
-                             f"; should be resumed with its own settings")
-    else:
-        d = config_to_dict(self.cfg) | provenance(self.device)
-        write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
+    if there: return
+    if hasattr(self.task, 'save'): self.task.save(self.run)
+    d = config_to_dict(self.cfg, type(self.model).__name__) | provenance(self.device)
+    write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
+
+@patch
+def check_config(self:Trainer):
+    "Are the settings in the folder those of this run?"
+    old,new = (config_to_dict(c) for c in (read_config(self.run)[0], self.cfg))
+    diff = [f"{k}={old[p][k]} there, {v} here" for p in ('model','train')
+            for k,v in new[p].items() if old[p][k]!=v]
+    if diff: raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}"
+                              f"; should be resumed with its own settings")
+
+@patch
+def enter(self:Trainer, resume):
+    "Open the folder and go on from its last checkpoint; if that fails, leave nothing behind"
+    new = [p for p in (self.run, *self.run.parents) if not p.exists()]
+    try:
+        from_first(lambda: self.open_folder(resume))
+        if state := from_first(lambda: last_state(self.run)): self.go_on(state)
+    except BaseException:
+        if self.lock: self.lock.close()
+        if self.rank==0 and new: shutil.rmtree(new[-1], ignore_errors=True)
+        raise
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #9cfff91d
 @patch
@@ -312,6 +332,9 @@ def loop(self:Trainer, guard):
 @patch
 def fit(self:Trainer):
     "Train until `steps`, from wherever the run stands"
+    if self.lock and self.lock.taken:
+        raise InputError(f"{self.run}: another Trainer of this process has taken it over; should be trained by that one")
+    if self.lock and self.lock.fd is None: self.lock = claim(self.run)  # after a stop
     if self.rank==0: sweep(self.run, self.step); self.logs = self.open_logs()
     self.bar = tqdm(total=self.cfg.train.steps, initial=self.step, disable=None if self.rank==0 else True, unit='step')
     try:
@@ -321,14 +344,14 @@ def fit(self:Trainer):
                 if e.between and self.world==1: self.save()  # several have saved together
                 whole = e.between and self.saved==self.step
                 raise Stopped(e.signum, (f"stopped at step {self.step}, all is saved" if whole else
-                    f"stopped within step {self.step+1}, saved up to step {self.saved or 0}")+"; go on by --resume") from None
+                    f"stopped within step {self.step+1}, saved up to step {self.saved or 0}")+"; go on by resume=True") from None
     except RuntimeError as e:
         if 'DataLoader worker' in str(e): raise InputError(
-            f"step {self.step+1}: {str(e).splitlines()[0]}; what was saved before is whole, in {self.run}: go on by --resume") from None
+            f"step {self.step+1}: {str(e).splitlines()[0]}; what was saved before is whole, in {self.run}: go on by resume=True") from None
         if not (isinstance(e, dist.DistError) or 'gloo' in str(e)): raise
         why = str(e).splitlines()[0].rpartition('] ')[2]
         raise InputError(f"step {self.step+1}: another process is gone ({why}); what was saved before is whole"
-                         f", in {self.run}: go on by --resume, or have torchrun do it by --max-restarts") from None
+                         f", in {self.run}: go on by resume=True, or have torchrun do it by --max-restarts") from None
     finally:
         self.bar.close()
         if self.rank==0: self.logs.close(); self.lock and self.lock.close()

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['read_tensors', 'read_shapes', 'write_tensors', 'check_names', 'check_fit', 'fill', 'published_name', 'strip_prefix',
-           'published_config']
+           'published_config', 'network_class']
 
 # %% ../../nbs/3_network/05_weights.ipynb #e70a38ee
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ..config import Config, ModelConfig, config_from_dict, config_to_dict
+from ..config import Config, ModelConfig, config_to_dict, read_config
 from ..files import InputError, check_file, locate, read_json, write_file
 from .model import TRM
 
@@ -142,20 +143,33 @@ def save_pretrained(self:TRM,
 ): # None
     "Write config.json and model.safetensors, each whole or not at all"
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    d = dict(model=config_to_dict(Config(self.cfg))['model'], **info)
+    own = config_to_dict(Config(self.cfg), type(self).__name__)
+    d = {k: own[k] for k in ('network','model')}
+    d |= {k: v for k,v in info.items() if k not in d}
     write_file(folder/'config.json', lambda p: p.write_text(json.dumps(d, indent=1), encoding='utf-8'))
     write_tensors(folder/'model.safetensors', self.state_dict(), dtype)
 
+# %% ../../nbs/3_network/05_weights.ipynb #0b3e3243
+def network_class(
+    name:str,     # as config.json has it
+    where:str='', # the file, for errors
+): # a subclass of `nn.Module`
+    "The class of a network, if it is one of ours"
+    from trm import networks
+    if name not in networks:
+        raise InputError(f"{where}: network={name!r}; should be one of {', '.join(networks)}")
+    return getattr(import_module(networks[name]), name)
+
 @patch(cls_method=True)
 def from_pretrained(cls:TRM,
-    run, # a folder that `save_pretrained` or a training run wrote, or owner/name on the hub
-): # a `TRM` on the CPU in float32, in evaluation mode
+    run, # a run folder, the name of a network that ships, or hf://owner/name
+): # the network, on the CPU, in float32 and in evaluation mode
     "Open a trained model"
-    path = locate(run, 'config.json')
-    cfg = config_from_dict(read_json(path), path).model
+    cfg,d = read_config(run)
+    network = network_class(d['network'], locate(run, 'config.json'))
     path = locate(run, 'model.safetensors')
-    with torch.device('meta'): check_fit(cls(cfg), read_shapes(path), path)
-    return fill(cls(cfg), read_tensors(path), path).eval()
+    with torch.device('meta'): check_fit(network(cfg.model), read_shapes(path), path)
+    return fill(network(cfg.model), read_tensors(path), path).eval()
 
 # %% ../../nbs/3_network/05_weights.ipynb #162a2f5d
 @patch(cls_method=True)

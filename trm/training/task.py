@@ -7,17 +7,18 @@ __all__ = ['TextTask']
 
 # %% ../../nbs/4_training/03_task.ipynb #c4496db7
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import torch
 from fastcore.basics import patch
 
-from ..config import Config
+from ..config import Config, read_config
 from ..data.answers import extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
-from ..data.tokenizer import eos_id, pad_id
-from ..engine.stream import StreamingMathDataset
-from ..files import InputError
+from ..data.problems import bundled
+from ..data.tokenizer import eos_id, load_tokenizer, pad_id, save_tokenizer
+from ..files import InputError, locate
 
 # %% ../../nbs/4_training/03_task.ipynb #aafc275b
 class TextTask:
@@ -26,8 +27,10 @@ class TextTask:
     def __init__(self,
         cfg:Config, # the run; `cfg.train` says what data, and how
         tok,        # a `tokenizers.Tokenizer`
+        rows=MathDataset, # opens the rows of a split; takes what `MathDataset` takes
+        stream=None,      # function that gives batches to train on, and their places; None: from `rows`
     ):
-        c,self.cfg,self.tok = cfg.train,cfg,tok
+        c,self.cfg,self.tok,self.rows,self.stream = cfg.train,cfg,tok,rows,stream
         if cfg.model.mask=='full':
             raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
         if cfg.model.halt:
@@ -37,18 +40,25 @@ class TextTask:
         if cfg.model.mask=='prefix' and c.loss_on=='all':
             raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
                              "; should be response, or mask=causal")
+        if c.streaming and not stream:
+            raise InputError("streaming=true: TextTask was given no stream; should be what `row_source` gives")
         self.vocab_size,self.seq_len,self.place,self._sets = tok.get_vocab_size(),c.max_seq_len,None,{}
         self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
+
+    @property
+    def data(self): # file, folder, pattern or hf:// address
+        "What the rows come from: the run's data, or the bundled problems"
+        return self.cfg.train.data or str(bundled())
 
     def dataset(self,
         split:str, # 'train', 'valid', 'test' or 'all'
     ): # a `MathDataset`, made once
         "The rows of a split; `families` holds for training and validation, `loss_on` for training"
         c,train = self.cfg.train,split in ('train','valid')
-        limit = c.eval_rows if c.streaming and split=='valid' else None
-        if split not in self._sets: self._sets[split] = MathDataset(
-            c.data, self.tok, c.max_seq_len, None if split=='all' else split, self.trained if train else (),
-            c.loss_on if split=='train' else 'response', limit, c.cache or None)
+        limit = c.eval_rows if self.stream and split=='valid' else None
+        if split not in self._sets: self._sets[split] = self.rows(
+            self.data, self.tok, c.max_seq_len, None if split=='all' else split,
+            self.trained if train else (), c.loss_on if split=='train' else 'response', limit)
         names = self._sets[split].names
         if train and (lost := set(self.trained)-set(names)) and not limit: raise InputError(
             f"families={c.families}: no usable row of {', '.join(sorted(lost))}; there are {', '.join(names)}; empty means all")
@@ -65,17 +75,11 @@ def batches(self:TextTask,
 ): # endless iterator of batches, this rank's rows of each
     "Training batches, a function of the seed and their number only"
     c = self.cfg.train
-    if c.streaming:
-        ds = StreamingMathDataset(c.data, self.tok, c.max_seq_len, 'train', self.trained, c.loss_on,
-                                  batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place)
-        places = ds.place.clone()
-        for batch in torch.utils.data.DataLoader(ds, batch_size=None, num_workers=c.workers):
-            now = batch.pop('place')
-            places[now[0]] = now
-            self.place = places.clone()
-            yield batch
+    if self.stream:
+        for batch,self.place in self.stream(self, batch_size, start, rank, world, place): yield batch
+        return
     ds,epoch = self.dataset('train'),None
-    if len(ds)<world: raise InputError(f"{c.data}: {len(ds)} rows to train on; should be at least {world}, one for each device")
+    if len(ds)<world: raise InputError(f"{self.data}: {len(ds)} rows to train on; should be at least {world}, one for each device")
     per = max(len(ds)//batch_size, 1)
     for k in count(start):
         if epoch!=k//per:
@@ -133,7 +137,7 @@ def groups(self:TextTask,
 @patch
 def about(self:TextTask): # text
     "What is trained on, in a line"
-    split = 'valid' if self.cfg.train.streaming else 'train'  # a stream is not counted
+    split = 'valid' if self.stream else 'train'  # a stream is not counted
     rows = self.dataset(split)
     return f"{len(rows):,} rows of {split}; left out: {rows.skipped}"
 
@@ -178,3 +182,21 @@ def show(self:TextTask,
 ): # text, a line a step
     "Responses of several steps"
     return '\n'.join(f"step {t+1}: " + self.text(p).replace('\n',' | ') for t,p in enumerate(preds.tolist()))
+
+# %% ../../nbs/4_training/03_task.ipynb #82a07c78
+@patch
+def save(self:TextTask,
+    folder, # of a run
+): # None
+    "Write the tokenizer"
+    save_tokenizer(self.tok, Path(folder)/'tokenizer.json')
+
+@patch(cls_method=True)
+def open(cls:TextTask,
+    folder,   # a run folder, the name of a network that ships, or hf://owner/name
+    cfg=None, # its `Config`, if it was read before; may name other data
+    **kw,     # `rows` and `stream`
+): # the task
+    "The task that a run was trained on"
+    cfg = cfg or read_config(folder)[0]
+    return cls(cfg, load_tokenizer(locate(folder, 'tokenizer.json')), **kw)
