@@ -61,6 +61,7 @@ def stage(name, folder):
     pa.set_cpu_count(1)
     from trm.engine.checkpoint import provenance
     from trm.data.dataset import Encoder, MathDataset, collate, length_batches
+    from trm.engine.cache import CachedMathDataset
     from trm.engine.stream import StreamingMathDataset
     from trm.data.pairs import open_pairs
     from trm.data.problems import bundled
@@ -69,12 +70,14 @@ def stage(name, folder):
     anon.start()
     of, note = open_pairs(folder).num_rows, {}
     def stream(**kw): return StreamingMathDataset(folder, tok, max_len, batch_size=size, **kw)
-    if name.startswith('batches'): ds = MathDataset(folder, tok, max_len, cache=f'{folder}/cache' if name.endswith('cache') else None)
+    if name.startswith('batches'):
+        cached = name.endswith('cache')
+        ds = CachedMathDataset(f'{folder}/cache', folder, tok, max_len) if cached else MathDataset(folder, tok, max_len)
     t0 = time.perf_counter()
     if name == 'read': n = sum(b.num_rows for b in open_pairs(folder).batches())
     if name == 'tokenize into memory': n = len(MathDataset(folder, tok, max_len))
-    if name == 'build the cache': n = len(MathDataset(folder, tok, max_len, cache=f'{folder}/cache'))
-    if name == 'open the cache': n = len(MathDataset(folder, tok, max_len, cache=f'{folder}/cache'))
+    if name == 'build the cache': n = len(CachedMathDataset(f'{folder}/cache', folder, tok, max_len))
+    if name == 'open the cache': n = len(CachedMathDataset(f'{folder}/cache', folder, tok, max_len))
     if name.startswith('batches'):
         order = length_batches(ds.lens, size, np.random.default_rng(0))
         note['order_s'], n = round(time.perf_counter() - t0, 2), 0
@@ -100,7 +103,7 @@ def count(world, workers, folder):
     "How often each row comes in one epoch, shared by `world` devices with `workers` processes each"
     import torch
     from trm.engine.checkpoint import provenance
-    from trm.data.dataset import MathDataset
+    from trm.engine.cache import CachedMathDataset
     from trm.engine.stream import StreamingMathDataset
     from trm.data.problems import bundled
     from trm.data.tokenizer import train_tokenizer
@@ -108,7 +111,7 @@ def count(world, workers, folder):
     warnings.filterwarnings('ignore', 'This DataLoader will create')
     world, workers, tok, t0 = int(world), int(workers), train_tokenizer(bundled(), 512), time.perf_counter()
     def name(ids): return hash(ids.astype(np.int32).tobytes())
-    ds = MathDataset(folder, tok, max_len, cache=f'{folder}/cache')
+    ds = CachedMathDataset(f'{folder}/cache', folder, tok, max_len)
     want = Counter(name(ds.tokens[e - n:e - 1]) for e, n in zip(ds.ends, ds.lens))
     for rank in range(world):
         s = StreamingMathDataset(folder, tok, max_len, batch_size=size, rank=rank, world=world, workers=max(workers, 1), epochs=1)

@@ -43,7 +43,7 @@ def speeds(path, arms, n=24):
     ms = {}
     for name, sets in arms.items():
         cfg = apply_sets(get_preset('sudoku6'), sets+' puzzles=500')
-        trainer, times = Trainer(cfg, make_task(cfg, path.parent)[0], path.parent/f'speed_{name}_{time.time():.0f}'), []
+        trainer, times = Trainer(cfg, make_task(cfg, path.parent), path.parent/f'speed_{name}_{time.time():.0f}'), []
         for batch in islice(trainer.task.batches(cfg.train.batch_size), n):
             t0 = time.perf_counter()
             trainer.train_step(batch)

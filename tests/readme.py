@@ -18,7 +18,7 @@ def make_readme():
         if '#| echo: false' in c.source:
             nb.cells[i] = nbformat.v4.new_markdown_cell('\n'.join(o['data']['text/markdown'] for o in c.outputs))
         elif c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
-        else: c.source = re.sub(r'\]\((images/|(?:exp/)?\w+\.ipynb)', r'](nbs/\1', c.source)
+        else: c.source = re.sub(r'\]\((images/|(?:\w+/)?\w+\.ipynb)', r'](nbs/\1', c.source)
     body, _ = MarkdownExporter().from_notebook_node(nb)
     body = re.sub(r'\n{3,}', '\n\n', body).strip()
     return f'<!-- Made from nbs/index.ipynb by `make readme`; edit there. -->\n\n{body}\n'

@@ -20,9 +20,9 @@ import pytest
 import torch
 from conftest import root
 
-from trm import dataset
 from trm.files import InputError
 from trm.data.dataset import Encoder, MathDataset
+from trm.engine.cache import CachedMathDataset
 from trm.engine.stream import StreamingMathDataset
 from trm.data.pairs import open_pairs
 from trm.data.tokenizer import train_tokenizer
@@ -175,16 +175,17 @@ print(json.dumps([len(ds), n, ds.skipped['long'], peak()-before]))"""
 build = """
 import json, sys, time
 from pathlib import Path
-from trm import dataset
+from trm.data.dataset import Encoder
 from trm.data.tokenizer import load_tokenizer
+from trm.engine.cache import CachedMathDataset
 data, tok, cache, log, pause, *split = sys.argv[1:]
-plain = dataset.Encoder.__call__
+plain = Encoder.__call__
 def slow(self, batch):
     with open(log, 'a') as f: print('batch', file=f, flush=True)
     time.sleep(float(pause))
     return plain(self, batch)
-dataset.Encoder.__call__ = slow
-ds = dataset.MathDataset(data, load_tokenizer(tok), 60, *split, cache=cache)
+Encoder.__call__ = slow
+ds = CachedMathDataset(cache, data, load_tokenizer(tok), 60, *split)
 print(json.dumps([len(ds), int(ds.tokens.astype(int).sum()), ds.skipped]))"""
 
 
@@ -229,9 +230,9 @@ def test_a_killed_builder_leaves_no_harm(made):
 def test_a_damaged_cache_is_built_again(shards, tmp_path, monkeypatch):
     "A file that is gone, cut or longer than it should be"
     built = []
-    def build(): return MathDataset(shards.data, shards.tok, 60, cache=tmp_path)
-    plain = dataset._tokenize
-    monkeypatch.setattr(dataset, '_tokenize', lambda *a: built.append(1) or plain(*a))
+    def build(): return CachedMathDataset(tmp_path, shards.data, shards.tok, 60)
+    plain = MathDataset.build
+    monkeypatch.setattr(MathDataset, 'build', lambda *a: built.append(1) or plain(*a))
     want = build().tokens.tolist()
     files = sorted(f.name for f in next(tmp_path.iterdir()).iterdir())
     assert files == ['about.json', 'ends.bin', 'family.bin', 'lens.bin', 'prefix.bin', 'tokens.bin']
@@ -246,7 +247,7 @@ def test_no_cache_without_room(shards, tmp_path, monkeypatch):
     def full(fd): raise OSError(28, 'No space left on device')
     monkeypatch.setattr('trm.engine.cache.sync', full)
     with pytest.raises(InputError, match='No space left on device; should be a folder with room'):
-        MathDataset(shards.data, shards.tok, 60, cache=tmp_path/'cache')
+        CachedMathDataset(tmp_path/'cache', shards.data, shards.tok, 60)
     assert list((tmp_path/'cache').iterdir()) == []
 
 

@@ -27,6 +27,7 @@ from trm.puzzles.board import maze_chars
 from trm.puzzles.files import read_boards, read_puzzles
 from trm.puzzles.solver import check_sudoku
 from trm.data.tokenizer import load_tokenizer
+from trm.engine.strangers import check_tokenizer
 from trm.network.weights import published_config, read_tensors
 
 
@@ -138,7 +139,7 @@ def test_damaged_run(name, valid, tmp_path):
 @pytest.mark.parametrize('name', ['bpe','unigram','wordlevel'])
 def test_damaged_tokenizer(name, valid, tmp_path):
     p = tmp_path/'tokenizer.json'
-    damage(p, (valid/f'{name}.json').read_bytes(), [lambda: load_tokenizer(p).encode('7+7 is x')], 150)
+    damage(p, (valid/f'{name}.json').read_bytes(), [lambda: load_tokenizer(check_tokenizer(p)).encode('7+7 is x')], 150)
 
 
 def test_damaged_weights(valid, tmp_path):
@@ -251,5 +252,5 @@ def test_no_pickle_is_read(): assert not any('pickle.load' in p.read_text() or '
 def test_a_valid_file_is_valid(valid):
     "The files that are damaged above are good before that"
     assert whole(open_pairs(valid/'pairs.parquet')) and whole(open_pairs(valid/'chats.parquet')) and pq.read_table(valid/'puzzles.parquet').num_rows==len(read_puzzles(valid/'puzzles.csv'))
-    for m in ('bpe','unigram','wordlevel'): assert load_tokenizer(valid/f'{m}.json')
+    for m in ('bpe','unigram','wordlevel'): assert load_tokenizer(check_tokenizer(valid/f'{m}.json'))
     assert TRM.from_pretrained(valid/'run') and last_state(valid/'run')['step']==3

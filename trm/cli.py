@@ -104,10 +104,11 @@ def trm_inspect(
     "Show what is in a problem-solution data set"
     from trm.data.inspection import inspect
     from trm.data.tokenizer import format_text, load_tokenizer
-    from trm.engine.strangers import check_tokenizer
+    from trm.engine.strangers import check_tokenizer, open_carefully
     _positive(max_seq_len=max_seq_len)
+    pairs = open_carefully(parquet, problem, solution)
     tok = load_tokenizer(check_tokenizer(tokenizer)) if tokenizer else None
-    _say(inspect(parquet, problem, solution, tok, max_seq_len, limit, form=format_text))
+    _say(inspect(pairs, tok=tok, max_seq_len=max_seq_len, limit=limit, form=format_text))
 
 @command
 def trm_tokenizer(
@@ -117,10 +118,10 @@ def trm_tokenizer(
     out:str='data/processed/tokenizer.json', # file to write
 ):
     "Train a tokenizer on a data set"
-    from trm.data.pairs import open_pairs
     from trm.data.tokenizer import train_tokenizer
+    from trm.engine.strangers import open_carefully
     check_place(out, 'out', make=True)
-    pairs = open_pairs(parquet)
+    pairs = open_carefully(parquet)
     tok = train_tokenizer(pairs, vocab_size, out, model)
     first = next(pairs.batches(1000))['problem'].drop_null().to_pylist()
     text = [t[:1000] for t in first]

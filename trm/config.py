@@ -189,10 +189,20 @@ def _home(name):
 # %% ../nbs/3_network/00_config.ipynb #e8b64794
 @dataclass(frozen=True)
 class Config:
-    "A model and its training, with the name of the preset they came from"
-    model:ModelConfig = field(default_factory=ModelConfig)  # what the network is
-    train:TrainConfig = field(default_factory=TrainConfig)  # what is done to it
-    preset:str = ''                                         # where it started
+    """A model and its training
+
+    Parameters
+    ----------
+    model : ModelConfig
+        What the network is.
+    train : TrainConfig
+        What is done to it.
+    preset : str
+        The name of the preset that both came from.
+    """
+    model:ModelConfig = field(default_factory=ModelConfig)
+    train:TrainConfig = field(default_factory=TrainConfig)
+    preset:str = ''
 
     def change(self,
         **kw, # fields of `ModelConfig` or `TrainConfig`, by name
@@ -283,9 +293,18 @@ presets = dict(
         ModelConfig(d_model=512, mixer='mlp', position='none', **_paper), TrainConfig(task='sudoku', side=9, **_published), 'sudoku_extreme'),
     maze_hard = Config(ModelConfig(d_model=512, **_paper), TrainConfig(task='maze', side=30, **_published), 'maze_hard'))
 
-def get_preset(
-    name:str, # one of `presets`
-):  # a `Config`
-    "The preset called `name`"
+def get_preset(name:str):
+    """A place to start, by its name
+
+    Parameters
+    ----------
+    name : str
+        One of `presets`, such as 'demo', 'plan', 'sudoku4' or 'sudoku6'.
+
+    Returns
+    -------
+    Config
+        The settings; `change` makes others of them.
+    """
     if name not in presets: raise InputError(f"{name}: no such preset; there are {', '.join(presets)}")
     return presets[name]

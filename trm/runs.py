@@ -22,7 +22,7 @@ from .data.tokenizer import load_tokenizer, train_tokenizer
 from .engine.checkpoint import check_folder
 from .engine.device import from_first, pick_device
 from .engine.log import show_curves
-from .engine.strangers import check_tokenizer
+from .engine.strangers import check_tokenizer, open_carefully
 from .engine.stream import row_source
 from .files import InputError, locate, write_file
 from .network.weights import TRM
@@ -46,7 +46,9 @@ def make_task(
     from_first(lambda: check_folder(run, resume=True))
     if c.task=='text':
         path = run/'tokenizer.json'
-        def make(): return train_tokenizer(c.data or bundled(), c.max_vocab, None, c.tokenizer, c.split_digits)
+        def make():
+            pairs = open_carefully(c.data or bundled())
+            return train_tokenizer(pairs, c.max_vocab, None, c.tokenizer, c.split_digits)
         def read(): return load_tokenizer(check_tokenizer(path))
         return TextTask(cfg, from_first(read if path.exists() else make), **row_source(c))
     path = run/'puzzles.parquet'

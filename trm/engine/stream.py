@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ..data.dataset import Encoder, MathDataset, collate, length_batches, to_example
 from ..data.pairs import open_pairs
 from .cache import CachedMathDataset
+from .strangers import open_carefully
 from ..files import InputError
 
 # %% ../../nbs/7_engine/07_stream.ipynb #295696af
@@ -125,7 +126,7 @@ def stream_batches(
     "Batches of a stream, by as many workers as the run asks for"
     c = task.cfg.train
     ds = StreamingMathDataset(
-        task.data, task.tok, c.max_seq_len, 'train', task.trained, c.loss_on, batch_size//world,
+        open_carefully(task.data), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on, batch_size//world,
         c.seed, rank, world, start, max(c.workers,1), place=place)
     places = ds.place.clone()
     for batch in DataLoader(ds, batch_size=None, num_workers=c.workers):
@@ -137,5 +138,6 @@ def row_source(
     c, # a `TrainConfig`
 ): # dict: what `TextTask` is to be given
     "Where the rows of a run come from: memory, a cache or a stream"
-    rows = partial(CachedMathDataset, c.cache) if c.cache else MathDataset
+    kind = partial(CachedMathDataset, c.cache) if c.cache else MathDataset
+    def rows(data, *args): return kind(open_carefully(data), *args)
     return dict(rows=rows, stream=stream_batches if c.streaming else None)

@@ -39,13 +39,20 @@ from ..training.supervision import carried, first_carry, step_weights, unrolled
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #224f9ddd
 class Trainer:
-    "Trains a `TRM` on a task, in a run folder"
-    def __init__(self,
-        cfg:Config,        # model and training
-        task,              # gives batches
-        run,               # the run folder
-        resume:bool=False, # go on with it, if it is there?
-    ):
+    """Trains a `TRM` on a task, in a run folder
+
+    Parameters
+    ----------
+    cfg : Config
+        Model and training. Vocabulary and length of the input are taken from the task.
+    task : object
+        Gives batches, such as `TextTask` or `PuzzleTask`; what it has to `save` goes into the folder.
+    run : str or Path
+        The run folder.
+    resume : bool
+        Go on with the run in that folder, if it is there? It ends as if it had never been stopped.
+    """
+    def __init__(self, cfg:Config, task, run, resume:bool=False):
         self.task,self.run,self.lock,c = task,Path(run),None,cfg.train
         own = replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len)
         self.cfg = cfg = replace(cfg, model=own)

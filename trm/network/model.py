@@ -20,10 +20,14 @@ from .recursion import think
 
 # %% ../../nbs/3_network/04_model.ipynb #b52b7c9d
 class TRM(nn.Module):
-    "A tiny recursive model: tokens in, logits out at every step"
-    def __init__(self,
-        cfg:ModelConfig, # what the network is
-    ):
+    """A tiny recursive model: tokens in, logits out at every step
+
+    Parameters
+    ----------
+    cfg : ModelConfig
+        What the network is: its width, its steps, its vocabulary and its longest input.
+    """
+    def __init__(self, cfg:ModelConfig):
         super().__init__()
         self.cfg,self.k,d,l = cfg,max(cfg.symbols, 1),cfg.d_model,cfg.seq_len+cfg.puzzle_tokens
         n_in,n_out = (cfg.vocab_size-max(cfg.symbols-i, 0) for i in (2,1))  # all symbols share two vectors, and one logit
