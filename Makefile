@@ -1,11 +1,12 @@
-# `make demo` trains and scores the bundled data, `make test` runs all that CI runs, `make lab` opens the book.
+# `make demo` trains and scores the bundled data, `make test` runs all that CI runs, `make lab` opens the book,
+# `make docs` makes its pages in _docs with Quarto.
 # Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 BIN    := .venv/bin
 DEMO   ?= runs/demo
 
-.PHONY: demo test lab export readme results clean
+.PHONY: demo test lab docs quarto export readme results clean
 
 $(BIN)/.ready: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -23,7 +24,17 @@ test: $(BIN)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
 lab: $(BIN)/.ready
-	$(BIN)/jupyter lab nbs
+	$(BIN)/jupyter lab --allow-root nbs/index.ipynb
+
+docs: quarto $(BIN)/.ready
+	@rm -rf _proc _docs
+	@PATH="$(BIN):$$PATH" nbdev_proc_nbs
+	@PATH="$(abspath $(BIN)):$$PATH" && cd _proc && quarto render --no-cache
+	@mv _proc/_docs _docs
+
+quarto:
+	@PATH="$(BIN):$$PATH" && command -v quarto >/dev/null || { echo "The pages need Quarto: see \
+	https://quarto.org/docs/get-started, or pip install quarto-cli, which downloads it." >&2; exit 1; }
 
 export: $(BIN)/.ready
 	$(BIN)/nbdev_export

@@ -1,4 +1,4 @@
-"""Tiny Recursive Models from scratch: a network that recurses on its own answer, with a loss at every step.
+"""Tiny Recursive Models: a network that recurses on its own answer, with a loss at every step.
 
     from trm import TRM, Config, get_preset, Trainer, open_run, evaluate, solve
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # classes that a config.json may name, and their modules: nothing else is ever imported for a file
 networks = dict(TRM='trm.network.weights')
 
-_places = dict(TRM='network.weights', Config='config', get_preset='config', Trainer='engine.trainer',
-               open_run='runs', evaluate='thinking.scores', solve='runs')
+_places = dict(TRM='network.weights', Config='config', get_preset='config',
+               Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores', solve='runs')
 __all__ = ['TRM', 'Config', 'get_preset', 'Trainer', 'open_run', 'evaluate', 'solve']
 
 

@@ -8,6 +8,7 @@ __all__ = ['make_task', 'open_run', 'own_data', 'figures_of', 'score_run', 'save
 
 # %% ../nbs/8_commands/00_runs.ipynb #93e58172
 import warnings
+from functools import partial
 from glob import glob
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .data.tokenizer import load_tokenizer, train_tokenizer
 from .engine.checkpoint import check_folder
 from .engine.device import from_first, pick_device
 from .engine.log import show_curves
-from .engine.strangers import check_tokenizer, open_carefully
+from .engine.strangers import check_tokenizer, open_carefully, read_carefully
 from .engine.stream import row_source
 from .files import InputError, locate, write_file
 from .network.weights import TRM
@@ -37,6 +38,8 @@ from .thinking.watch import show_steps, show_strip, step_preds
 from .training.task import TextTask
 
 # %% ../nbs/8_commands/00_runs.ipynb #4dd6fcfa
+_read_boards = partial(read_carefully, free=2**26)  # a file of boards is small
+
 def make_task(
     cfg, # a `Config`
     run, # the run's folder, which may be there already
@@ -52,9 +55,9 @@ def make_task(
         def read(): return load_tokenizer(check_tokenizer(path))
         return TextTask(cfg, from_first(read if path.exists() else make), **row_source(c))
     path = run/'puzzles.parquet'
-    if c.data: return PuzzleTask(cfg, c.data)
+    if c.data: return PuzzleTask(cfg, c.data, _read_boards)
     boards = from_first(lambda: None if path.exists() else make_puzzles(cfg))
-    return PuzzleTask(cfg, path if boards is None else boards)
+    return PuzzleTask(cfg, path if boards is None else boards, _read_boards)
 
 # %% ../nbs/8_commands/00_runs.ipynb #d0cf6e8c
 def open_run(run, data:str='', device:str='auto', task=None):
@@ -83,7 +86,7 @@ def open_run(run, data:str='', device:str='auto', task=None):
     elif cfg.train.task=='text':
         check_tokenizer(locate(run, 'tokenizer.json'))
         task = TextTask.open(run, cfg, **row_source(cfg.train))
-    else: task = PuzzleTask.open(run, cfg)
+    else: task = PuzzleTask.open(run, cfg, read=_read_boards)
     for what,its,own in (('tokens', task.vocab_size, model.cfg.vocab_size),
                          ('positions', task.seq_len, model.cfg.seq_len)):
         if its!=own: raise InputError(f"{run}: {its} {what} by its config.json and tokenizer.json"

@@ -22,9 +22,9 @@ import pyarrow as pa
 import torch
 
 from ..config import Config
-from ..data.pairs import read_batches, read_schema
+from ..data.pairs import is_text, read_batches, read_schema
 from ..files import InputError, check_file, read_json, write_file
-from .board import decode_boards, encode_boards, maze_chars, sudoku_chars
+from .board import Boards, board_keys, maze_chars
 from .maze import make_mazes, maze_variants
 from .solver import make_sudoku
 
@@ -33,60 +33,64 @@ def _load(path):
     return np.array(np.lib.format.open_memmap(check_file(path, 'an array'), 'r'))  # never more than the file has
 
 def _read_arrays(path, chars):
-    if chars is None: raise InputError(f"{path}: of tokens; should be read with an alphabet, `chars`")
     read_json(path/'dataset.json')  # written last: else not whole
     pair = [_load(path/f'all__{k}.npy') for k in ('inputs','labels')]
     for a in pair:
         if a.ndim!=2 or a.shape!=pair[0].shape or not np.issubdtype(a.dtype, np.integer):
             raise InputError(f"{path}: {a.dtype} of shape {a.shape}"
                              "; should be integers, as many in inputs as in labels")
-    try: question,answer = (decode_boards(a, chars) for a in pair)
-    except InputError as e: raise InputError(f"{path}: {e}") from None
-    return pd.DataFrame(dict(question=question, answer=answer))
-
-def _check_columns(df, where):
-    for k in ('question','answer'):
-        if k not in df:
-            raise InputError(f"{where}: no column {k} among {', '.join(map(str, df))}"
-                             "; should have question and answer")
-        if df[k].isna().any():
-            raise InputError(f"{where}: row {df[k].isna().argmax()+1} has no {k}; should be text")
-    if not len(df): raise InputError(f"{where}: no rows; should have at least one puzzle")
-    return df.astype(dict(question=str, answer=str))
+    for k,a in zip(('inputs','labels'), pair):
+        for i,j in np.argwhere((a<1)|(a>len(chars)))[:1]:
+            raise InputError(f"{path}, {k}: row {i+1}, position {j+1}: {a[i,j]}"
+                             f"; should be one of the tokens 1 to {len(chars)}, for {chars!r}")
+    inputs,labels = (torch.from_numpy(a.astype(np.uint8)) for a in pair)
+    return Boards(inputs, labels, pd.DataFrame(index=range(len(inputs))))
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #377310e4
 def _names(names, path):
     "Columns to read, if they are few and differ"
-    if len(names)>1000: raise InputError(f"{path}: has {len(names)} columns; should have at most 1000")
-    if twice := [n for n,k in Counter(names).items() if k>1]: raise InputError(f"{path}: has the column {twice[0]} twice; should have it once")
+    if len(names)>1000:
+        raise InputError(f"{path}: has {len(names)} columns; should have at most 1000")
+    if twice := [n for n,k in Counter(names).items() if k>1]:
+        raise InputError(f"{path}: has the column {twice[0]} twice; should have it once")
     return names
 
-def _read_parquet(path):
+def _read_parquet(path, read):
     schema = read_schema(path)
-    def flat(t): return str(t) in ('string','large_string','string_view') or pa.types.is_primitive(t) or pa.types.is_dictionary(t)
-    rows = list(read_batches(path, _names([f.name for f in schema if flat(f.type)], path), free=2**26))
-    return pa.Table.from_batches(rows, rows[0].schema if rows else pa.schema([])).to_pandas(ignore_metadata=True)
+    def flat(t): return is_text(t) or pa.types.is_primitive(t) or pa.types.is_dictionary(t)
+    rows = list(read(path, _names([f.name for f in schema if flat(f.type)], path)))
+    table = pa.Table.from_batches(rows, rows[0].schema if rows else pa.schema([]))
+    return table.to_pandas(ignore_metadata=True)
 
 def _read_csv(path):
-    with open(path, newline='', encoding='utf-8-sig') as f: _names(f.readline(2**20).strip('\r\n').split(','), path)
-    return pd.read_csv(path, dtype=dict(question=str, answer=str), keep_default_na=False, encoding='utf-8-sig')
+    with open(path, newline='', encoding='utf-8-sig') as f:
+        _names(f.readline(2**20).strip('\r\n').split(','), path)
+    return pd.read_csv(path, dtype=dict(question=str, answer=str), keep_default_na=False,
+                       encoding='utf-8-sig')
 
-def _read(path, chars):
-    if path.is_dir(): return _read_arrays(path, chars)
-    if path.suffix not in ('.csv','.parquet'): raise InputError(f"{path}: is no puzzle file; should be .csv, .parquet or a folder of arrays")
-    return (_read_csv if path.suffix=='.csv' else _read_parquet)(check_file(path, 'a puzzle file'))
+def _read(path, chars, read):
+    if path.is_dir(): boards = _read_arrays(path, chars)
+    elif path.suffix in ('.csv','.parquet'):
+        check_file(path, 'a puzzle file')
+        df = _read_csv(path) if path.suffix=='.csv' else _read_parquet(path, read)
+        boards = Boards.from_frame(df, chars, path)
+    else: raise InputError(f"{path}: is no puzzle file; should be .csv, .parquet or a folder of arrays")
+    if not len(boards): raise InputError(f"{path}: no rows; should have at least one puzzle")
+    return boards
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #908ea2d4
 def read_puzzles(
-    path,           # .csv, .parquet, a pattern of these, or a folder of .npy arrays
-    chars:str=None, # the alphabet; only the arrays need it
-): # a data frame: `question`, `answer`, and the file's other columns
+    path,      # .csv, .parquet, a pattern of these, or a folder of .npy arrays
+    chars:str, # the alphabet: `sudoku_chars(side)` or `maze_chars`
+    read=read_batches, # how the rows of a parquet file are read
+): # `Boards`; the table has the file's other columns
     "Puzzles from a file or folder"
     path = Path(path)
     paths = sorted(path.parent.glob(path.name)) if '*' in path.name else []
-    def one(p): return _check_columns(_read(p, chars), p)
-    try: return pd.concat([one(p) for p in paths or [path]], ignore_index=True)
+    try: return Boards.join([_read(p, chars, read) for p in paths or [path]], path)
     except InputError: raise
-    except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError, RecursionError, TokenError) as e:
+    except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError,
+            RecursionError, TokenError) as e:
         why = (str(e).strip() or type(e).__name__).splitlines()[0][:80]
         raise InputError(f"{path}: cannot be read ({why}); should be puzzles") from None
 
@@ -96,16 +100,14 @@ def _write_array(path, a):
         with open(p, 'wb') as f: np.save(f, a)
     write_file(path, write)
 
-def _write_arrays(df, path, chars):
-    if chars is None: raise InputError(f"{path}: of tokens; should be written with an alphabet, `chars`")
-    ids = [encode_boards(df[k], chars, f'{path}, {k}') for k in ('question','answer')]
-    if len({i.shape for i in ids})>1: raise InputError(f"{path}: answers should be as long as questions")
-    n = len(df)
-    meta = dict(seq_len=ids[0].shape[1], vocab_size=len(chars)+1, pad_id=0, ignore_label_id=0,
+def _write_arrays(boards, path, chars):
+    inputs,labels = boards.inputs.numpy(),boards.labels.numpy()
+    if inputs.shape!=labels.shape: raise InputError(f"{path}: answers should be as long as questions")
+    n = len(boards)
+    meta = dict(seq_len=inputs.shape[1], vocab_size=len(chars)+1, pad_id=0, ignore_label_id=0,
                 blank_identifier_id=0, num_puzzle_identifiers=1, total_groups=n, total_puzzles=n,
                 mean_puzzle_examples=1, sets=['all'])
     path.mkdir(parents=True, exist_ok=True); (path/'dataset.json').unlink(missing_ok=True)
-    inputs,labels = (a.numpy().astype(np.uint8) for a in ids)
     each = np.arange(n+1, dtype=np.int32)  # each row its own puzzle and group
     arrays = dict(inputs=inputs, labels=labels, puzzle_identifiers=np.zeros(n, np.int32),
                   puzzle_indices=each, group_indices=each)
@@ -114,15 +116,18 @@ def _write_arrays(df, path, chars):
     write_file(path/'dataset.json', lambda p: p.write_text(json.dumps(meta)))
 
 def write_puzzles(
-    df,             # data frame with `question` and `answer`
-    path,           # .csv, .parquet; any other name: a folder of .npy arrays
-    chars:str=None, # the alphabet; only the arrays need it
+    boards:Boards, # at least one
+    path,          # .csv, .parquet; any other name: a folder of .npy arrays
+    chars:str,     # the alphabet
 ): # None
     "Puzzles to a file or folder, by the name's ending; arrays hold questions and answers only"
-    path,df = Path(path),_check_columns(df, path)
-    if path.suffix=='.csv': write_file(path, lambda p: df.to_csv(p, index=False))
-    elif path.suffix=='.parquet': write_file(path, lambda p: df.to_parquet(p, index=False))
-    else: _write_arrays(df, path, chars)
+    path = Path(path)
+    if not len(boards): raise InputError(f"{path}: no rows; should have at least one puzzle")
+    if path.suffix=='.csv':
+        write_file(path, lambda p: boards.to_frame(chars).to_csv(p, index=False))
+    elif path.suffix=='.parquet':
+        write_file(path, lambda p: boards.to_frame(chars).to_parquet(p, index=False))
+    else: _write_arrays(boards, path, chars)
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #5ec46d2d
 def find_split(
@@ -165,7 +170,7 @@ def grid_class(
     solutions:torch.Tensor, # (b,cells) tokens of filled grids
 ): # (b,) int64, equal for grids that differ in the names of digits only
     "An identity of each grid up to relabelling"
-    side = isqrt(solutions.shape[1])
+    solutions,side = solutions.long(),isqrt(solutions.shape[1])
     def like(x): return torch.tensor(x, device=solutions.device)
     names = solutions.new_zeros(len(solutions), side+2)
     names.scatter_(1, solutions[:,:side], like(range(1, side+1)).expand(len(solutions), side))
@@ -183,15 +188,14 @@ def grid_split(
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #2edaf3ce
 def board_number(
-    df:pd.DataFrame, # `question`, `answer`
-    task:str,        # 'sudoku' or 'maze'
-    side:int,        # cells on a side
+    boards:Boards, # `inputs` decide for a maze, `labels` for a Sudoku
+    task:str,      # 'sudoku' or 'maze'
+    side:int,      # cells on a side
 ): # (n,) from 0 to 99
     "What decides the split of each board"
-    if task=='maze':
-        turned = [decode_boards(v, maze_chars) for v in maze_variants(encode_boards(df.question, maze_chars), side)]
-        return np.array([crc32(min(qs).encode())%100 for qs in zip(*turned)])
-    return grid_split(encode_boards(df.answer, sudoku_chars(side))).numpy()
+    if task!='maze': return grid_split(boards.labels).numpy()
+    turned = map(board_keys, maze_variants(boards.inputs, side))
+    return np.array([crc32(min(keys))%100 for keys in zip(*turned)], int)
 
 def pick_split(
     number:np.ndarray, # as `board_number` gives it
@@ -205,18 +209,22 @@ def pick_split(
 # %% ../../nbs/5_puzzles/04_files.ipynb #c170f9d5
 def make_puzzles(
     cfg:Config, # `task`, `side`, `puzzles` and `seed` of `cfg.train`
-): # data frame: `question`, `answer`, `split`
+): # `Boards`, with `split`
     "As many puzzles as training asks for, and 200 and 500 more to look at"
     c,most = cfg.train,12 if cfg.train.task=='sudoku' else 40
-    if c.side>most: raise InputError(f"side={c.side}: takes too long to make; should be at most {most}, or with data")
-    if not c.puzzles: raise InputError("data=: no data given; should be a file or folder, or puzzles=N to make some")
-    want,parts,have = dict(train=c.puzzles, valid=200, test=500),[],dict(train=0, valid=0, test=0)
+    if c.side>most:
+        raise InputError(f"side={c.side}: takes too long to make; should be at most {most}, or with data")
+    if not c.puzzles:
+        raise InputError("data=: no data given; should be a file or folder, or puzzles=N to make some")
+    want,share = dict(test=500, train=c.puzzles, valid=200),dict(test=.2, train=.75, valid=.05)
+    parts,missing = {s: [] for s in want},dict(want)
     for i in range(50):
-        n = max(int(1.3*(want[s]-have[s])/share) for s,share in dict(train=.75, valid=.05, test=.2).items())
-        df = make_sudoku(n, c.side, c.seed+1000*i) if c.task=='sudoku' else make_mazes(n, c.side, seed=c.seed+1000*i)
-        number = board_number(df, c.task, c.side)
+        n,seed = max(int(1.3*missing[s]/share[s]) for s in want),c.seed+1000*i
+        boards = make_sudoku(n, c.side, seed) if c.task=='sudoku' else make_mazes(n, c.side, seed=seed)
+        number = board_number(boards, c.task, c.side)
         for s in want:
-            rows = df[pick_split(number, s)].head(want[s]-have[s])
-            parts.append(rows.assign(split=s)); have[s] += len(rows)
-        if have==want: return pd.concat(parts).sort_values('split', kind='stable', ignore_index=True)
+            rows = np.flatnonzero(pick_split(number, s))[:missing[s]]
+            parts[s].append(boards[rows].assign(split=s)); missing[s] -= len(rows)
+        if not any(missing.values()): return Boards.join(sum(parts.values(), []))
+    have = {s: want[s]-missing[s] for s in want}
     raise InputError(f"puzzles={c.puzzles}: found {have} in 50 tries; should be fewer")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ..files import InputError
-from .board import decode_boards, encode_boards, maze_chars
+from .board import Boards, board_keys, encode_boards, from_keys, maze_chars
 
 wall_id,free_id,start_id,goal_id,path_id = range(1, 6)  # the tokens of '# SGo'
 
@@ -83,7 +83,7 @@ def draw_distances(
 def solve_maze(
     ids,      # mazes, (n,cells) of tokens
     side:int, # rows and columns
-): # (n,cells) of int64: the mazes with a shortest path marked
+): # (n,cells) of the same type: the mazes with a shortest path marked
     "The labels: of all shortest paths the first in the order down, left, right, up"
     x,w = _boards(ids, side),side+1
     n,start = len(x),_find(x, start_id)
@@ -175,7 +175,7 @@ def make_mazes(
     min_path:int=None, # steps from S to G, at least; None: 3.9·`side` - 8, which is 109 at 30
     seed:int=0,        # the same seed, the same mazes
     tries:int=200_000, # wall patterns in a row without a new maze, before giving up
-): # data frame: `question`, `answer`, `path_len` in steps
+): # `Boards`, with `path_len` in steps
     "Random mazes of the Maze-Hard kind, all different"
     if min_path is None: min_path = max(round(3.9*side)-8, 1)
     if side<2 or min_path<1:
@@ -186,11 +186,11 @@ def make_mazes(
             raise InputError(f"min_path={min_path}: {len(found)} of {n} mazes of side {side}, "
                              f"none in {tries:,} more tries; should be shorter")
         ids = _place(rng, _sieve(rng, batch, side, min_path), side, min_path)
-        new = {q: i for q,i in zip(decode_boards(ids, maze_chars), ids) if q not in found}
-        found |= new; idle = 0 if new else idle+batch
-    ids = solve_maze(np.array(list(found.values())[:n], int).reshape(-1, side*side), side)
-    return pd.DataFrame(dict(question=list(found)[:n], answer=decode_boards(ids, maze_chars),
-                             path_len=(ids==path_id).sum(1).numpy()+1))
+        had = len(found); found |= dict.fromkeys(board_keys(ids))
+        idle = 0 if len(found)>had else idle+batch
+    inputs = from_keys(list(found)[:n], side*side)
+    labels = solve_maze(inputs, side)
+    return Boards(inputs, labels, pd.DataFrame(dict(path_len=(labels==path_id).sum(1).numpy()+1)))
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #747e63f1
 def maze_variants(

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from ..files import InputError
-from .board import box_shape, decode_boards, encode_boards, sudoku_chars
+from .board import Boards, board_keys, box_shape, encode_boards, from_keys, sudoku_chars
 from .sudoku import augment_sudoku, units
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #da0c0d85
@@ -155,14 +155,15 @@ def make_sudoku(
     n:int,      # how many puzzles, all different
     side:int,   # cells on a side of the board
     seed:int=0, # of everything drawn
-): # a data frame: `question`, `answer`
+): # `Boards`
     "Random minimal puzzles"
     rng,gen = random.Random(seed),torch.Generator().manual_seed(seed)
-    chars,made,tried = sudoku_chars(side),{},0
+    made,tried = {},0
     while len(made)<n:
         if tried>10*n+100: raise InputError(f"n={n}: found {len(made)} in {tried} tries; should be fewer")
         grids = [_grid(side, rng) for _ in range(n-len(made))]
         boards = (torch.tensor(b)+1 for b in ([_dig(g, side, rng) for g in grids], grids))
-        made.update(zip(*(decode_boards(b, chars) for b in augment_sudoku(*boards, side, gen))))
+        made.update(zip(*map(board_keys, augment_sudoku(*boards, side, gen))))
         tried += len(grids)
-    return pd.DataFrame(list(made.items()), columns=['question','answer'])
+    inputs,labels = (from_keys(keys, side*side) for keys in (made, made.values()))
+    return Boards(inputs, labels, pd.DataFrame(index=range(len(made))))

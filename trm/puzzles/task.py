@@ -7,17 +7,20 @@ __all__ = ['PuzzleTask', 'to_batch']
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #6eac7b4a
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from ..config import Config
-from ..files import InputError
-from .board import box_shape, decode_boards, draw_board, encode_boards, maze_chars
-from .board import sudoku_chars
+from ..config import Config, read_config
+from ..data.pairs import read_batches
+from ..files import InputError, locate
+from .board import Boards, box_shape, decode_boards, draw_board, encode_boards
+from .board import maze_chars, sudoku_chars
 from .files import board_number, find_split, grid_split, pick_split, read_puzzles
+from .files import write_puzzles
 from .maze import check_maze, maze_variants, solve_maze, valid_path
 from .solver import check_sudoku
 from .sudoku import add_clues, augment_sudoku, valid_sudoku
@@ -28,45 +31,19 @@ class PuzzleTask:
     stop_id = None  # a board is answered all at once
     def __init__(self,
         cfg:Config, # the run; `cfg.train` says what data, and how
-        data=None,  # file, folder, or data frame with `split`; None: that of `cfg.train`
+        data=None,  # file, folder, `Boards` or a table of text; None: that of `cfg.train`
+        read=read_batches, # how the rows of a parquet file are read
     ):
-        c,self.cfg,self._sets = cfg.train,cfg,{}
+        c,self.cfg,self.read,self._files,self._sets = cfg.train,cfg,read,{},{}
         self.data = c.data if data is None else data
-        if cfg.model.mask!='full': raise InputError(f"mask={cfg.model.mask}: a board is seen as a whole; should be full")
+        if cfg.model.mask!='full':
+            raise InputError(f"mask={cfg.model.mask}: a board is seen as a whole; should be full")
         if c.task=='sudoku': box_shape(c.side)
         if cfg.model.symbols and (c.task!='sudoku' or cfg.model.symbols!=c.side):
             raise InputError(f"symbols={cfg.model.symbols}: should be {c.side if c.task=='sudoku' else 0}"
                              f", the digits of {c.task} with side={c.side} that may change places, or 0")
         self.chars = sudoku_chars(c.side) if c.task=='sudoku' else maze_chars
         self.vocab_size,self.seq_len,self.trained = len(self.chars)+1,c.side**2,[]
-
-# %% ../../nbs/5_puzzles/05_task.ipynb #891be52a
-@patch
-def table(self:PuzzleTask,
-    split:str, # 'train', 'valid', 'test' or 'all'
-): # data frame, and are the splits by number?
-    "The rows of a split as text"
-    c,d = self.cfg.train,self.data
-    if isinstance(d, pd.DataFrame): return d if split=='all' else d[d.split==split],True
-    own = {s: find_split(d, s) for s in ('train','valid','test')}
-    df = read_puzzles(own.get(split) or own['train'] or (own['test'] if split=='all' else None) or d, self.chars)
-    self._fits(df)
-    if 'split' in df: return df if split=='all' else df[df.split==split],True
-    if split=='all' or own.get(split) and split!='train': return df,not own['test']
-    return df[pick_split(board_number(df, c.task, c.side), split, bool(own['test']))],not own['test']
-
-@patch
-def _fits(self:PuzzleTask, df):
-    "Are the boards of the size that `side` says?"
-    for k in ('question','answer'):
-        n = df[k].str.len()
-        if (bad := n!=self.seq_len).any():
-            raise InputError(f"{self._name()}: {k} of row {df.index[bad][0]+1} has {n[bad].iloc[0]} cells"
-                             f"; should have {self.seq_len}, for side={self.cfg.train.side}")
-        encode_boards(df[k], self.chars, f'{self._name()}, {k}')  # wrong characters, by the file's row
-
-@patch
-def _name(self:PuzzleTask): return 'puzzles' if isinstance(self.data, pd.DataFrame) else self.data
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #1b1dc578
 @patch
@@ -78,29 +55,78 @@ def valid(self:PuzzleTask,
     check = valid_sudoku if self.cfg.train.task=='sudoku' else valid_path
     return check(preds, inputs, self.cfg.train.side)
 
-# %% ../../nbs/5_puzzles/05_task.ipynb #89dbd2c8
+# %% ../../nbs/5_puzzles/05_task.ipynb #ec618e47
+@patch
+def _rows(self:PuzzleTask, data):
+    "The boards of a file, or those in memory: read, encoded and checked once"
+    name = self._name(data)
+    if name in self._files: return self._files[name]
+    if isinstance(data, Boards): b = data
+    elif isinstance(data, pd.DataFrame): b = Boards.from_frame(data, self.chars, name)
+    else: b = read_puzzles(data, self.chars, self.read)
+    self._check(b, name)
+    self._files[name] = b
+    return b
+
+@patch
+def _name(self:PuzzleTask, data):
+    return 'puzzles' if isinstance(data, (Boards, pd.DataFrame)) else str(data)
+
+@patch
+def _check(self:PuzzleTask, boards, name):
+    "Sizes and rules; an `InputError` names the first row that is wrong"
+    for k,ids in (('question',boards.inputs),('answer',boards.labels)):
+        if ids.shape[1]!=self.seq_len and len(boards):
+            raise InputError(f"{name}: {k} of row 1 has {ids.shape[1]} cells"
+                             f"; should have {self.seq_len}, for side={self.cfg.train.side}")
+    for i in range(0, len(boards), 2**14):  # some at a time, as this takes memory
+        part = boards[i:i+2**14]
+        try: ok = self.valid(part.labels, part.inputs)
+        except InputError as e:
+            raise InputError(f"{name}{f', counted from row {i+1}' if i else ''}: {e}") from None
+        for row in part.table.index[~ok.numpy()][:1]:
+            raise InputError(f"{name}: the answer of row {row+1} breaks the rules"
+                             " or changes the question; should be a solution")
+
+# %% ../../nbs/5_puzzles/05_task.ipynb #30083115
+@patch
+def _own(self:PuzzleTask):
+    "The splits that have a file of their own"
+    if isinstance(self.data, (Boards, pd.DataFrame)): return {}
+    found = {s: find_split(self.data, s) for s in ('train','valid','test')}
+    return {s: path for s,path in found.items() if path}
+
+@patch
+def boards(self:PuzzleTask,
+    split:str, # 'train', 'valid', 'test' or 'all'
+): # `Boards`, perhaps none
+    "The rows of a split, as they stand in the data"
+    c,own = self.cfg.train,self._own()
+    path = own.get(split, own.get('train'))
+    if path is None: path = own.get('test', self.data) if split=='all' else self.data
+    b = self._rows(path)
+    if split=='all': return b
+    if 'split' in b.table: return b[b.table.split==split]
+    if split in own and split!='train': return b
+    return b[pick_split(board_number(b, c.task, c.side), split, 'test' in own)]
+
+# %% ../../nbs/5_puzzles/05_task.ipynb #e162da51
 @patch
 def dataset(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test', 'all' or 'minimal'
 ): # dict, made once: `inputs`, `labels` (n,cells) uint8 tokens; `by_number`, bool
-    "The boards of a split as tokens"
+    "The boards of a split as a network is shown them; a batch makes them int64"
     if split in self._sets: return self._sets[split]
-    c = self.cfg.train
-    df,by_number = self.table('test' if split=='minimal' else split)
-    if isinstance(self.data, pd.DataFrame): self._fits(df)
-    if not len(df): raise InputError(f"{self._name()}: no row for {split}; should have more puzzles")
-    x,y = (encode_boards(df[k], self.chars, k) for k in ('question','answer'))
-    try: ok = torch.cat([self.valid(b, a) for a,b in zip(x.split(2**14), y.split(2**14))])
-    except InputError as e: raise InputError(f"{self._name()}, {split}: {e}") from None
-    if not ok.all():
-        raise InputError(f"{self._name()}: the answer of row {df.index[int(ok.int().argmin())]+1} breaks the rules or changes the question"
-                         f"; should be a solution")
-    if c.task=='sudoku' and c.clues and split not in ('train','minimal'):  # training rows get theirs when they are drawn
-        x = add_clues(x, y, c.clues, torch.Generator().manual_seed(0))
+    c,b = self.cfg.train,self.boards('test' if split=='minimal' else split)
+    if not len(b):
+        raise InputError(f"{self._name(self.data)}: no row for {split}; should have more puzzles")
+    x,y,by_number = b.inputs,b.labels,'split' in b.table or 'test' not in self._own()
+    if c.task=='sudoku' and c.clues and split not in ('train','minimal'):
+        x = add_clues(x, y, c.clues, torch.Generator().manual_seed(0))  # for training: when drawn
     if c.task=='maze' and split=='train' and c.augment:
         x = maze_variants(x, c.side).flatten(0,1)
         y = solve_maze(x, c.side)
-    self._sets[split] = dict(inputs=x.byte(), labels=y.byte(), by_number=by_number)  # a batch makes them int64
+    self._sets[split] = dict(inputs=x, labels=y, by_number=by_number)
     return self._sets[split]
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #fcbac24a
@@ -232,3 +258,31 @@ def draw(self:PuzzleTask,
 ): # the axes
     "A board as a picture"
     return draw_board(ids, self.chars, ax, given, truth)
+
+# %% ../../nbs/5_puzzles/05_task.ipynb #9a574433
+@patch
+def save(self:PuzzleTask,
+    folder, # of a run
+): # None
+    "Write `puzzles.parquet`, unless the settings name the boards or it is there already"
+    path,own = Path(folder)/'puzzles.parquet',self._own()
+    if not isinstance(self.data, (Boards, pd.DataFrame)):
+        named = [Path(p).resolve() for p in (self.cfg.train.data, path) if p]
+        if not self.data or Path(self.data).resolve() in named: return
+    b = self.boards('all')
+    if own or 'split' not in b.table:
+        b = Boards.join([self.boards(s).assign(split=s) for s in ('train','valid','test')])
+    write_puzzles(b, path, self.chars)
+
+@patch(cls_method=True)
+def open(cls:PuzzleTask,
+    folder,   # a run folder, the name of a network that ships, or hf://owner/name
+    cfg=None, # its `Config`, if it was read before; may name other data
+    **kw,     # `read`
+): # the task
+    "The task that a run was trained on"
+    cfg = cfg or read_config(folder)[0]
+    if cfg.train.data: return cls(cfg, **kw)
+    try: data = locate(folder, 'puzzles.parquet')
+    except InputError: data = Path(folder)/'puzzles.parquet'  # boards of a user can do without
+    return cls(cfg, data, **kw)

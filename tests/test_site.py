@@ -1,0 +1,185 @@
+"The pages: the sidebar is complete, nbdev makes all of them without a warning, and their links lead somewhere."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from nbdev.quarto import _nbdev_yml
+from structure import find_notebooks
+
+root = Path(__file__).parent.parent
+parts = {'1_idea': 'The idea', '2_data': 'The data', '3_network': 'The network', '4_training': 'Training',
+         '5_puzzles': 'Puzzles', '6_thinking': 'Thinking', '7_engine': 'The engine', '8_commands': 'Commands',
+         'exp': 'Experiments'}
+chapters = [p.relative_to(root / 'nbs').as_posix() for p in find_notebooks(root)]
+each_chapter = pytest.mark.parametrize('name', chapters, ids=lambda n: n.removesuffix('.ipynb'))
+chapter_link = re.compile(r'\]\((?!https?:|mailto:|#)([^)\s#]+)(?:#[^)\s]*)?\)')
+
+
+def load(path): return json.loads(Path(path).read_text(encoding='utf-8'))['cells']
+
+
+def source(cell): return ''.join(cell['source'])
+
+
+def title_cell(name):
+    "The lines of the cell that holds the title"
+    return next(source(c).strip().splitlines() for c in load(root / 'nbs' / name)
+                if c['cell_type'] == 'markdown' and re.search(r'^# \S', source(c), re.M))
+
+
+def prose(cells):
+    "The markdown of a page: of its text, and of what its cells gave"
+    texts = [source(c) for c in cells if c['cell_type'] == 'markdown']
+    return texts + [''.join(o['data'].get('text/markdown', '')) for c in cells
+                    for o in c.get('outputs', []) if 'data' in o]
+
+
+def wanted_sidebar():
+    "The sidebar that the notebooks ask for"
+    items = [{'text': title_cell('index.ipynb')[0][2:], 'href': 'index.ipynb'}]
+    for folder, name in parts.items():
+        found = sorted(c for c in chapters if c.startswith(f'{folder}/'))
+        if found: items.append({'section': name, 'contents': [
+            {'text': title_cell(c)[0][2:], 'href': c} for c in found]})
+    return items
+
+
+def test_sidebar_is_complete():
+    "Each chapter once, in the order of folders and numbers, under its part's name and with its own title"
+    sidebar = yaml.safe_load((root / 'nbs/sidebar.yml').read_text())['website']['sidebar']['contents']
+    assert sidebar == wanted_sidebar(), yaml.dump(wanted_sidebar(), sort_keys=False)
+    listed = [c['href'] for item in sidebar for c in item.get('contents', [item])]
+    assert sorted(listed) == sorted(chapters)
+    assert [s['section'] for s in sidebar[1:]] == [n for f, n in parts.items() if (root / 'nbs' / f).exists()]
+
+
+def test_settings_of_the_site():
+    "Quarto reads the sidebar, every page has a previous and a next one, and nbdev changes neither file"
+    assert (root / 'nbs/_quarto.yml').resolve() == root.resolve() / '_quarto.yml'
+    quarto = yaml.safe_load((root / '_quarto.yml').read_text())
+    assert quarto['metadata-files'] == ['nbdev.yml', 'sidebar.yml']
+    assert quarto['website']['page-navigation'] is True and quarto['execute'] == {'enabled': False}
+    assert re.search(r'^custom_sidebar = True$', (root / 'settings.ini').read_text(), re.M)
+
+
+@each_chapter
+def test_title_cell(name):
+    "A title and one line under it: nbdev leaves anything else in that cell out of the page"
+    lines = [line for line in title_cell(name) if line]
+    assert len(lines) == 2 and lines[0].startswith('# ') and lines[1].startswith('> '), lines
+
+
+@each_chapter
+def test_export_heading(name):
+    "A chapter that exports ends with `## Export -` in a cell of its own, and a hidden export"
+    cells = [source(c) for c in load(root / 'nbs' / name)]
+    if cells[0].startswith('#| default_exp'):
+        assert cells[-2] == '## Export -'
+        assert cells[-1].startswith('#| hide\n') and cells[-1].endswith('import nbdev; nbdev.nbdev_export()')
+    assert sum('## Export' in c for c in cells) == cells[0].startswith('#| default_exp')
+
+
+stand_in = '''#!{python}
+import pathlib, sys
+if sys.argv[1:] == ['--version']: print('1.6.0')
+elif sys.argv[1] == 'render': pathlib.Path('_docs').mkdir(); pathlib.Path('_docs/index.html').touch()
+'''
+
+
+def git(*args, cwd):
+    args = ['git', '-c', 'user.name=t', '-c', 'user.email=t@t', '-c', 'core.autocrlf=false', *args]
+    return subprocess.run(args, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    "A copy of the repository after `make docs` with a stand-in for Quarto, and what that said"
+    tmp = tmp_path_factory.mktemp('site')
+    copy, tools, bin = tmp / 'copy', tmp / 'tools', Path(sys.executable).parent
+    copy.mkdir(), tools.mkdir()
+    for name in ('nbs', 'trm', 'results', 'data/raw'):
+        shutil.copytree(root / name, copy / name, symlinks=True,
+                        ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
+    for name in ('settings.ini', '_quarto.yml', 'README.md', 'pyproject.toml', 'setup.py', 'Makefile', '.gitignore'):
+        shutil.copy(root / name, copy / name)
+    git('init', '-q', cwd=copy), git('add', '-A', cwd=copy), git('commit', '-q', '-m', 'all', cwd=copy)
+    (tools / 'quarto').write_text(stand_in.format(python=sys.executable))
+    (tools / 'quarto').chmod(0o755)
+    env = dict(os.environ, PATH=f"{tools}{os.pathsep}{os.environ['PATH']}", PYTHONPATH=str(copy), OMP_NUM_THREADS='1')
+    ready = bin / '.ready'
+    said = subprocess.run(['make', '-s', 'docs', f'BIN={bin}', '-o', str(ready)], cwd=copy, env=env,
+                          capture_output=True, text=True)
+    return copy, said
+
+
+def pages(site): return {p.relative_to(site / '_proc').as_posix(): load(p) for p in site.glob('_proc/**/*.ipynb')}
+
+
+def output_file(name, cells):
+    "Where the page of a chapter lies in the site"
+    return (Path(name).parent / re.search(r'^output-file: (.+)$', source(cells[0]), re.M).group(1)).as_posix()
+
+
+def test_docs_say_nothing(site):
+    "No fault, no warning, no file of the repository changed, the pages in _docs"
+    copy, said = site
+    assert (said.returncode, said.stdout, said.stderr) == (0, '', '')
+    assert git('status', '--porcelain', cwd=copy) == ''
+    assert (copy / '_docs/index.html').exists() and not (copy / '_proc/_docs').exists()
+    for name in ('_quarto.yml', 'nbdev.yml', 'sidebar.yml', 'styles.css'): assert (copy / '_proc' / name).exists()
+    assert 'output-dir: ' in _nbdev_yml and (copy / 'nbs/nbdev.yml').read_text().startswith('project:\n')
+
+
+def test_all_pages_are_there(site):
+    made = pages(site[0])
+    assert sorted(made) == sorted(chapters)
+    for name, cells in made.items():
+        title, under = [line for line in title_cell(name) if line]
+        front = yaml.safe_load(source(cells[0]).strip().strip('-'))
+        assert (front['title'], front['description']) == (title[2:].strip(), under[2:].strip())
+
+
+def test_nothing_is_lost(site):
+    "No heading 'Export' on a page, and every other text of the chapter"
+    for name, cells in pages(site[0]).items():
+        page = '\n'.join(prose(cells))
+        assert not re.search(r'^#+ *Export\b', page, re.M), name
+        plain = re.sub(r'\[(`[^`]+`)\]\(https?://[^)]*\)', r'\1', page)
+        for c in load(root / 'nbs' / name):
+            text = re.sub(r'\[(`[^`]+`)\]\(https?://[^)]*\)', r'\1', source(c)).strip()
+            if c['cell_type'] != 'markdown' or text == '## Export -' or text.startswith('# '): continue
+            assert text in plain, f'{name} loses: {text[:200]}'
+
+
+def test_links_lead_somewhere(site):
+    "Those between chapters to a file, those that nbdev sets to a page; and nbdev does set some"
+    made = pages(site[0])
+    outputs = {output_file(n, cells) for n, cells in made.items()}
+    base = yaml.safe_load((root / 'nbs/nbdev.yml').read_text())['website']['site-url']
+    linked = 0
+    for name, cells in made.items():
+        for text in prose(cells):
+            for target in chapter_link.findall(text):
+                assert (site[0] / '_proc' / name).parent.joinpath(target).exists(), f'{name} links to {target}'
+            for page in re.findall(rf'\]\({re.escape(base)}/([^)#]+)', text):
+                assert page in outputs, f'{name} links to {page}'
+                linked += 1
+    assert linked > 50
+
+
+def test_docs_without_quarto(tmp_path):
+    "One line on how to get it, and status not zero"
+    (tmp_path / 'none').mkdir()
+    for tool in ('sh', 'make'): (tmp_path / 'none' / tool).symlink_to(shutil.which(tool))
+    r = subprocess.run(['make', '-s', 'quarto', f'BIN={tmp_path}'], cwd=root, capture_output=True, text=True,
+                       env={'PATH': str(tmp_path / 'none')})
+    assert r.returncode != 0 and r.stdout == ''
+    first, *rest = r.stderr.splitlines()
+    assert 'https://quarto.org/docs/get-started' in first and 'pip install quarto-cli' in first
+    assert all(line.startswith('make') for line in rest)
