@@ -1,5 +1,5 @@
-# `make demo` trains and scores the bundled data, `make test` runs all that CI runs, `make lab` opens the book,
-# `make docs` makes its pages in _docs with Quarto.
+# `make demo` trains and scores the bundled data, `make test` runs all that CI runs,
+# `make lab` opens the book, `make docs` makes its pages in _docs with Quarto.
 # Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0

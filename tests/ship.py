@@ -51,8 +51,8 @@ def main(run, folder):
     cfg, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
     model, task = open_run(run, device='cpu')
     model.save_pretrained(folder, dtype=torch.bfloat16, **{k: v for k, v in cfg.items() if k!='model'})
-    df = task.table('all')[0]
-    write_puzzles(df[df.split!='train'], folder/'puzzles.parquet')
+    boards = task.boards('all')
+    write_puzzles(boards[boards.table.split!='train'], folder/'puzzles.parquet', task.chars)
     model, task = open_run(folder, device='cpu')
     rows, found = [], {}
     for split, name in dict(test=f"{cfg['train']['clues']} clues on average", minimal='as few clues as they can have').items():
@@ -64,10 +64,10 @@ def main(run, folder):
     preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))
     changed = {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p][k]!=v}
     sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
-    counts = df.split.value_counts()
+    counts = boards.table.split.value_counts()
     text = card.format(
         preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.as_posix(),
-        kib=(folder/'model.safetensors').stat().st_size/1024, board=task.table('test')[0].question.iloc[0], train=counts['train'],
+        kib=(folder/'model.safetensors').stat().st_size/1024, board=task.boards('test')[:1].to_frame(task.chars).question.iloc[0], train=counts['train'],
         valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'], seed=cfg['train']['seed'], sets=f' with {sets}' if sets else '',
         steps=cfg['train']['steps'], batch=cfg['train']['batch_size'], seconds=log[-1]['seconds'], n=found['test']['n'], t=found['test']['steps'],
         device=cfg['device'], commit=cfg['commit'], torch=cfg['torch'], python=cfg['python'], rows='\n'.join(rows),

@@ -1,6 +1,6 @@
-"""What holds the parts together, as checks of a folder with nbs/ and trm/: each returns a list of faults.
+"""What holds the parts together: checks of a folder with nbs/ and trm/ that return lists of faults.
 
-A module is known by its dotted name (`trm.puzzles.files`): several parts have a module `files` or `task`."""
+A module is known by its dotted name (`trm.puzzles.files`): parts share names as `files`, `task`."""
 import ast
 import json
 import re
@@ -8,18 +8,20 @@ from collections import defaultdict
 from importlib.util import resolve_name
 from pathlib import Path
 
-# from the ground up: a part imports from those before it, a chapter also from lower numbers of its part
+# from the ground up: a part imports from those before it, a chapter also from lower numbers in it
 parts = 'files config data network training puzzles thinking engine runs cli'.split()
 # what the order alone would allow: module or part, what it must not know, and who is excepted
 closed = [('trm.network', ['trm.data'], []),
           ('trm.training', ['trm.data'], ['trm.training.task']),
-          ('trm.engine.trainer', ['trm.data', 'trm.puzzles', 'trm.thinking', 'trm.training.task'], [])]
+          ('trm.engine.trainer',
+           ['trm.data', 'trm.puzzles', 'trm.thinking', 'trm.training.task'], [])]
 root_names = {'__version__', 'networks'}  # all that a module may take from the package itself
 
 
 def find_notebooks(root):
     "All chapters, by path"
-    return sorted(p for p in Path(root).glob('nbs/**/*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+    found = Path(root).glob('nbs/**/*.ipynb')
+    return sorted(p for p in found if '.ipynb_checkpoints' not in p.parts)
 
 
 def find_sources(root):
@@ -38,11 +40,11 @@ def find_modules(root):
 
 def find_exports(root):
     "For each dotted name the notebooks that export to it, as paths below nbs/"
-    found = defaultdict(set)
+    found, export = defaultdict(set), r'^#\| *(?:default_exp|exports?|exporti) +([\w.]+) *$'
     for p in find_notebooks(root):
         for c in json.loads(p.read_text(encoding='utf-8'))['cells']:
             if c['cell_type'] != 'code': continue
-            for name in re.findall(r'^#\| *(?:default_exp|exports?|exporti) +([\w.]+) *$', ''.join(c['source']), re.M):
+            for name in re.findall(export, ''.join(c['source']), re.M):
                 found[f'trm.{name}'].add(p.relative_to(Path(root) / 'nbs').as_posix())
     return {m: sorted(nbs) for m, nbs in found.items()}
 
@@ -51,8 +53,9 @@ def part_of(module): return module.split('.')[1] if '.' in module else ''
 
 
 def orphans(root):
-    "Each module comes from one notebook, which it names, in the folder of its part, and each export has its module"
+    "Each module has one notebook, which it names, in its part's folder; each export has a module"
     modules, exports, faults = find_modules(root), find_exports(root), []
+    header = r'File to edit: (?:\.\./)+nbs/(.+\.ipynb)'
     for m, nbs in exports.items():
         if m not in modules: faults.append(f'{nbs[0]}: exports to {m}, which does not exist')
         if len(nbs) > 1: faults.append(f"{m}: {' and '.join(nbs)} export to it")
@@ -61,9 +64,8 @@ def orphans(root):
                 faults.append(f'{nb}: exports to {m}, a module of another part')
     for m, p in modules.items():
         if m not in exports: faults.append(f'{m}: no notebook exports to it')
-        named = re.search(r'File to edit: (?:\.\./)+nbs/(.+\.ipynb)', p.read_text(encoding='utf-8'))
-        if not named or named.group(1) not in exports.get(m, []):
-            faults.append(f"{m}: says that it comes from {named.group(1) if named else 'nowhere'}")
+        named = re.findall(header, p.read_text(encoding='utf-8'))[:1]
+        if named != exports.get(m, [])[:1]: faults.append(f'{m}: says that it comes from {named}')
     for m, p in find_sources(root).items():
         if p.name == '__init__.py' and m != 'trm' and p.read_text().strip():
             faults.append(f'{m}: the __init__ of a part is empty')
@@ -75,11 +77,13 @@ def _called(node):
     return getattr(node.func, 'id', getattr(node.func, 'attr', ''))
 
 
-def _text(node): return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+def _text(node):
+    value = getattr(node, 'value', None)
+    return value if isinstance(value, str) else None
 
 
 def imports_of(source, package):
-    "(line, dotted name, name taken from it or None) for every import, at the top or inside, in any spelling"
+    "(line, dotted name, name taken from it or None) for each import, wherever and however written"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for a in node.names: yield node.lineno, a.name, None
@@ -87,9 +91,10 @@ def imports_of(source, package):
             base = '.'*node.level + (node.module or '')
             if node.level: base = resolve_name(base, package)
             for a in node.names: yield node.lineno, base, a.name
-        elif isinstance(node, ast.Call) and _called(node) in ('import_module', '__import__') and node.args:
-            name, told = _text(node.args[0]), [a.value for a in node.keywords if a.arg == 'package'] + node.args[1:2]
-            if name and name.startswith('.'): name = resolve_name(name, told and _text(told[0]) or package)
+        elif isinstance(node, ast.Call) and _called(node) in ('import_module', '__import__'):
+            given = [*node.args, *(k.value for k in node.keywords)]
+            name, *told = [_text(a) for a in given] or [None]
+            if name and name.startswith('.'): name = resolve_name(name, told and told[0] or package)
             if name: yield node.lineno, name, None
 
 
@@ -97,15 +102,14 @@ def below(name, folder): return name == folder or name.startswith(f'{folder}.')
 
 
 def upward(root):
-    "Imports run downwards only: to parts nearer to the ground, and to lower numbers of the own part"
-    modules, sources, exports, faults = find_modules(root), find_sources(root), find_exports(root), []
+    "Imports run downwards only: to parts nearer to the ground, to lower numbers of the own part"
+    modules, sources, exports = find_modules(root), find_sources(root), find_exports(root)
 
     def place(m): return parts.index(part_of(m)), exports.get(m, [''])[0]
 
-    for m, path in modules.items():
-        if part_of(m) not in parts: faults.append(f'{m}: a part that tests/structure.py does not know')
-    for m, path in modules.items():
-        if part_of(m) not in parts: continue
+    known = {m: path for m, path in modules.items() if part_of(m) in parts}
+    faults = [f'{m}: of no part that tests/structure.py knows' for m in modules if m not in known]
+    for m, path in known.items():
         try: found = list(imports_of(path.read_text(encoding='utf-8'), m.rpartition('.')[0]))
         except ImportError as e:
             faults.append(f'{m}: {e}')
@@ -115,11 +119,13 @@ def upward(root):
             where = f'{m}, line {line}'
             target = f'{base}.{name}' if name and f'{base}.{name}' in sources else base
             if target == 'trm':
-                if name not in root_names: faults.append(f"{where}: takes {name or 'all'} from the package")
-            elif target not in modules: faults.append(f'{where}: imports {target}, which is no module')
-            elif part_of(target) not in parts: pass
-            elif place(target) >= place(m): faults.append(f'{where}: imports {target}, which is not below it')
-            else:
-                faults += [f'{where}: imports {target}, which it must not know' for folder, hidden, but in closed
-                           if below(m, folder) and m not in but and any(below(target, h) for h in hidden)]
+                if name not in root_names:
+                    faults.append(f"{where}: takes {name or 'all'} from the package")
+            elif target not in modules:
+                faults.append(f'{where}: imports {target}, which is no module')
+            elif target not in known or place(target) >= place(m):
+                faults.append(f'{where}: imports {target}, which is not below it')
+            elif any(below(m, folder) and m not in but and any(below(target, h) for h in hidden)
+                     for folder, hidden, but in closed):
+                faults.append(f'{where}: imports {target}, which it must not know')
     return faults

@@ -27,7 +27,7 @@ from trm.puzzles.board import maze_chars
 from trm.puzzles.files import read_boards, read_puzzles
 from trm.puzzles.solver import check_sudoku
 from trm.data.tokenizer import load_tokenizer
-from trm.engine.strangers import check_tokenizer
+from trm.engine.strangers import check_tokenizer, read_carefully
 from trm.network.weights import published_config, read_tensors
 
 
@@ -121,7 +121,7 @@ def test_damaged_pairs(name, valid, tmp_path):
 @pytest.mark.parametrize('name', ['puzzles.parquet','puzzles.csv'])
 def test_damaged_puzzles(name, valid, tmp_path):
     p = tmp_path/name
-    damage(p, (valid/name).read_bytes(), [lambda: read_puzzles(p), lambda: read_boards(p)], 150)
+    damage(p, (valid/name).read_bytes(), [lambda: read_puzzles(p, '.1234', read_carefully), lambda: read_boards(p)], 150)
 
 
 def test_damaged_arrays(valid, tmp_path):
@@ -251,6 +251,6 @@ def test_no_pickle_is_read(): assert not any('pickle.load' in p.read_text() or '
 
 def test_a_valid_file_is_valid(valid):
     "The files that are damaged above are good before that"
-    assert whole(open_pairs(valid/'pairs.parquet')) and whole(open_pairs(valid/'chats.parquet')) and pq.read_table(valid/'puzzles.parquet').num_rows==len(read_puzzles(valid/'puzzles.csv'))
+    assert whole(open_pairs(valid/'pairs.parquet')) and whole(open_pairs(valid/'chats.parquet')) and pq.read_table(valid/'puzzles.parquet').num_rows==len(read_puzzles(valid/'puzzles.csv', '.1234'))
     for m in ('bpe','unigram','wordlevel'): assert load_tokenizer(check_tokenizer(valid/f'{m}.json'))
     assert TRM.from_pretrained(valid/'run') and last_state(valid/'run')['step']==3

@@ -7,7 +7,6 @@ __all__ = ['maze_chars', 'colors', 'sudoku_chars', 'box_shape', 'encode_boards',
            'from_keys', 'draw_board']
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #03e13239
-from collections import Counter
 from dataclasses import dataclass, replace
 from math import isqrt
 
@@ -46,24 +45,27 @@ def encode_boards(
     where:str='', # file or column the boards come from, for errors
 ): # (n,cells) int64
     "Tokens of boards; `0` is also a Sudoku's blank"
-    return torch.from_numpy(_encode(list(texts), chars, f"{where}: row " if where else "row ")).long()
+    return torch.from_numpy(_encode(list(texts), chars, where)).long()
 
-def _encode(texts, chars, at):
+def _encode(texts, chars, where, cells=None):
+    at = f"{where}: row " if where else "row "
     for i,t in enumerate(texts):
         if not isinstance(t, str): raise InputError(f"{at}{i+1}: {t!r} is no board; should be text")
-    lens = [len(t) for t in texts]
-    most = Counter(lens).most_common(1)[0][0] if texts else 0
-    for i,n in enumerate(lens):
-        if n!=most: raise InputError(f"{at}{i+1}: {n} characters"
-                                     f"; should be {most} as in row {lens.index(most)+1}")
+        if cells and len(t)!=cells:
+            raise InputError(f"{at}{i+1}: {len(t)} cells"
+                             f"; should be {cells}, for side={isqrt(cells)}")
+        if len(t)!=len(texts[0]):
+            raise InputError(f"{at}{i+1}: {len(t)} characters"
+                             f"; should be {len(texts[0])} as in row 1")
     table = np.zeros(256, np.uint8)
     table[list(chars.encode())] = range(1, len(chars)+1)
     if '.' in chars: table[ord('0')] = 1
     codes = np.frombuffer(''.join(texts).encode('latin-1', 'replace'), np.uint8)  # 1 byte each
-    ids = table[codes].reshape(len(texts), most)
+    ids = table[codes].reshape(len(texts), len(texts[0]) if texts else cells or 0)
     if not ids.all():
         i,j = np.argwhere(ids==0)[0]
-        raise InputError(f"{at}{i+1}, position {j+1}: {texts[i][j]!r}; should be one of {chars!r}")
+        raise InputError(f"{at}{i+1}, position {j+1}: {texts[i][j]!r}"
+                         f"; should be one of {chars!r}")
     return ids
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #9b52699c
@@ -109,8 +111,9 @@ def join(cls:Boards,
     "Several sets one after the other"
     for k in ('inputs','labels'):
         sizes = sorted({getattr(b, k).shape[1] for b in parts})
-        if len(sizes)>1: raise InputError(f"{where or 'boards'}: {' and '.join(map(str, sizes))} cells"
-                                          "; should be of one size")
+        if len(sizes)>1:
+            raise InputError(f"{where or 'boards'}: {' and '.join(map(str, sizes))} cells"
+                             "; should be of one size")
     inputs,labels = (torch.cat([getattr(b, k) for b in parts]) for k in ('inputs','labels'))
     return cls(inputs, labels, pd.concat([b.table for b in parts], ignore_index=True))
 
@@ -120,6 +123,7 @@ def from_frame(cls:Boards,
     df:pd.DataFrame, # `question` and `answer` as text, and other columns
     chars:str,       # the alphabet
     where:str='',    # file the boards come from, for errors
+    cells:int=None,  # cells that a board should have; None: those of the first
 ): # `Boards`
     "Boards out of a table of text"
     at = f"{where}: " if where else ''
@@ -129,7 +133,7 @@ def from_frame(cls:Boards,
                              "; should have question and answer")
         if df[k].isna().any():
             raise InputError(f"{at}row {df[k].isna().values.argmax()+1} has no {k}; should be text")
-    ids = [_encode(df[k].astype(str).tolist(), chars, f"{where}, {k}: row " if where else f"{k}: row ")
+    ids = [_encode(df[k].astype(str).tolist(), chars, f"{where}{', '*bool(where)}{k}", cells)
            for k in ('question','answer')]
     return cls(*map(torch.from_numpy, ids), df.drop(columns=['question','answer']))
 

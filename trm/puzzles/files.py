@@ -24,7 +24,7 @@ import torch
 from ..config import Config
 from ..data.pairs import is_text, read_batches, read_schema
 from ..files import InputError, check_file, read_json, write_file
-from .board import Boards, board_keys, maze_chars
+from .board import Boards, board_keys
 from .maze import make_mazes, maze_variants
 from .solver import make_sudoku
 
@@ -68,13 +68,14 @@ def _read_csv(path):
     return pd.read_csv(path, dtype=dict(question=str, answer=str), keep_default_na=False,
                        encoding='utf-8-sig')
 
-def _read(path, chars, read):
+def _read(path, chars, read, cells):
     if path.is_dir(): boards = _read_arrays(path, chars)
     elif path.suffix in ('.csv','.parquet'):
         check_file(path, 'a puzzle file')
         df = _read_csv(path) if path.suffix=='.csv' else _read_parquet(path, read)
-        boards = Boards.from_frame(df, chars, path)
-    else: raise InputError(f"{path}: is no puzzle file; should be .csv, .parquet or a folder of arrays")
+        boards = Boards.from_frame(df, chars, path, cells)
+    else: raise InputError(f"{path}: is no puzzle file"
+                           "; should be .csv, .parquet or a folder of arrays")
     if not len(boards): raise InputError(f"{path}: no rows; should have at least one puzzle")
     return boards
 
@@ -83,11 +84,12 @@ def read_puzzles(
     path,      # .csv, .parquet, a pattern of these, or a folder of .npy arrays
     chars:str, # the alphabet: `sudoku_chars(side)` or `maze_chars`
     read=read_batches, # how the rows of a parquet file are read
+    cells:int=None,    # cells that the boards of a table should have; None: those of the first
 ): # `Boards`; the table has the file's other columns
     "Puzzles from a file or folder"
     path = Path(path)
     paths = sorted(path.parent.glob(path.name)) if '*' in path.name else []
-    try: return Boards.join([_read(p, chars, read) for p in paths or [path]], path)
+    try: return Boards.join([_read(p, chars, read, cells) for p in paths or [path]], path)
     except InputError: raise
     except (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError,
             RecursionError, TokenError) as e:
@@ -102,7 +104,8 @@ def _write_array(path, a):
 
 def _write_arrays(boards, path, chars):
     inputs,labels = boards.inputs.numpy(),boards.labels.numpy()
-    if inputs.shape!=labels.shape: raise InputError(f"{path}: answers should be as long as questions")
+    if inputs.shape!=labels.shape:
+        raise InputError(f"{path}: answers should be as long as questions")
     n = len(boards)
     meta = dict(seq_len=inputs.shape[1], vocab_size=len(chars)+1, pad_id=0, ignore_label_id=0,
                 blank_identifier_id=0, num_puzzle_identifiers=1, total_groups=n, total_puzzles=n,
@@ -162,7 +165,8 @@ def read_boards(
         raise InputError(f"{path}: not readable ({e.strerror if isinstance(e, OSError) else e})"
                          f"; should be a csv of boards") from None
     if not boards: raise InputError(f"{path}: no boards; should have at least one line")
-    if len(boards)>most: raise InputError(f"{path}: more than {most:,} boards; should be in several files")
+    if len(boards)>most:
+        raise InputError(f"{path}: more than {most:,} boards; should be in several files")
     return boards
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #4e37761f
@@ -213,14 +217,17 @@ def make_puzzles(
     "As many puzzles as training asks for, and 200 and 500 more to look at"
     c,most = cfg.train,12 if cfg.train.task=='sudoku' else 40
     if c.side>most:
-        raise InputError(f"side={c.side}: takes too long to make; should be at most {most}, or with data")
+        raise InputError(f"side={c.side}: takes too long to make"
+                         f"; should be at most {most}, or with data")
     if not c.puzzles:
-        raise InputError("data=: no data given; should be a file or folder, or puzzles=N to make some")
+        raise InputError("data=: no data given"
+                         "; should be a file or folder, or puzzles=N to make some")
     want,share = dict(test=500, train=c.puzzles, valid=200),dict(test=.2, train=.75, valid=.05)
     parts,missing = {s: [] for s in want},dict(want)
     for i in range(50):
         n,seed = max(int(1.3*missing[s]/share[s]) for s in want),c.seed+1000*i
-        boards = make_sudoku(n, c.side, seed) if c.task=='sudoku' else make_mazes(n, c.side, seed=seed)
+        make = make_sudoku if c.task=='sudoku' else make_mazes
+        boards = make(n, c.side, seed=seed)
         number = board_number(boards, c.task, c.side)
         for s in want:
             rows = np.flatnonzero(pick_split(number, s))[:missing[s]]

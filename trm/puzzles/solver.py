@@ -82,7 +82,9 @@ def _search(cand, side, limit, rng=None, most=20_000):
     kinds,conditions,keep,_ = _tables(side)
     found,stack = [],[cand]
     while stack and len(found)<limit:
-        if (most := most-1)<0: raise InputError(f"board of {side}x{side}: not solved in 20,000 guesses; should be an easier one")
+        if (most := most-1)<0:
+            raise InputError(f"board of {side}x{side}: not solved in 20,000 guesses"
+                             "; should be an easier one")
         cand = _settle(stack.pop(), kinds, keep)
         if not cand: continue
         if cand.bit_count()==side*side: found.append(cand); continue
@@ -131,7 +133,9 @@ def check_sudoku(
                     raise InputError(f"{_cell(j, side)} and {_cell(i, side)}: both {board[i]}"
                                      f"; should differ, being in the same {name}")
     n = len(solve_sudoku(board, side))
-    if n!=1: raise InputError(f"board: {'more than one' if n else 'no'} solution; should have exactly one")
+    if n!=1:
+        raise InputError(f"board: {'more than one' if n else 'no'} solution"
+                         "; should have exactly one")
     return board,side
 
 def _cell(i, side): return f"row {i//side+1}, column {i%side+1}"
@@ -160,7 +164,8 @@ def make_sudoku(
     rng,gen = random.Random(seed),torch.Generator().manual_seed(seed)
     made,tried = {},0
     while len(made)<n:
-        if tried>10*n+100: raise InputError(f"n={n}: found {len(made)} in {tried} tries; should be fewer")
+        if tried>10*n+100:
+            raise InputError(f"n={n}: found {len(made)} in {tried} tries; should be fewer")
         grids = [_grid(side, rng) for _ in range(n-len(made))]
         boards = (torch.tensor(b)+1 for b in ([_dig(g, side, rng) for g in grids], grids))
         made.update(zip(*map(board_keys, augment_sudoku(*boards, side, gen))))

@@ -62,8 +62,8 @@ def _rows(self:PuzzleTask, data):
     name = self._name(data)
     if name in self._files: return self._files[name]
     if isinstance(data, Boards): b = data
-    elif isinstance(data, pd.DataFrame): b = Boards.from_frame(data, self.chars, name)
-    else: b = read_puzzles(data, self.chars, self.read)
+    elif isinstance(data, pd.DataFrame): b = Boards.from_frame(data, self.chars, name, self.seq_len)
+    else: b = read_puzzles(data, self.chars, self.read, self.seq_len)
     self._check(b, name)
     self._files[name] = b
     return b
