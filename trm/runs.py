@@ -88,7 +88,7 @@ def open_run(run, data:str='', device:str='auto', task=None):
         task = TextTask.open(run, cfg, **row_source(cfg.train))
     else: task = PuzzleTask.open(run, cfg, read=_read_boards)
     for what,its,own in (('tokens', task.vocab_size, model.cfg.vocab_size),
-                         ('positions', task.seq_len, model.cfg.seq_len)):
+                         ('positions (max_seq_len, or side²)', task.seq_len, model.cfg.seq_len)):
         if its!=own: raise InputError(f"{run}: {its} {what} by its config.json and tokenizer.json"
                                       f"; should have the model's {own}")
     return model,task
