@@ -11,6 +11,7 @@ import math
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,8 +120,11 @@ def enter(self:Trainer, resume):
         from_first(lambda: self.open_folder(resume))
         if state := from_first(lambda: last_state(self.run)): self.go_on(state)
     except BaseException:
-        if self.lock: self.lock.close()
-        if self.rank==0 and new: shutil.rmtree(new[-1], ignore_errors=True)
+        if self.lock:  # else the folder may be somebody else's by now
+            if new: shutil.rmtree(self.run, ignore_errors=True)
+            for p in new[1:]:
+                with suppress(OSError): p.rmdir()
+            self.lock.close()
         raise
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #9cfff91d
