@@ -259,7 +259,7 @@ nowhere = 'http://127.0.0.1:9'  # the discard port: nothing listens there
 
 @pytest.fixture
 def hub(tmp_path):
-    "A server that has one dataset, `owner/name`, in `tmp_path/'hub'`: its `url`, and in `log` which bytes of which file were asked for"
+    "A server that has a network, `owner/net`, and one dataset, `owner/name`, in `tmp_path/'hub'`: its `url`, and in `log` which bytes of which file were asked for"
     top, log = tmp_path/'hub', []
     write(top/'file.parquet', '1+1', '2+2')
     write(top/'data/train-0.parquet', '3+3')
@@ -288,8 +288,10 @@ def hub(tmp_path):
                 return self.reply(200, json.dumps(self.tree(folder, 'recursive=true' in query.lower())).encode(), Content_Type='application/json')
             if path in (api, api+'/revision/main', api+f'/revision/{commit}'):
                 return self.reply(200, json.dumps(dict(id='owner/name', sha=commit)).encode(), Content_Type='application/json')
-            if not path.startswith(repo): return self.reply(404, X_Error_Code='RepoNotFound')
-            f = top/path[len(repo):].partition('/')[2]
+            network = '/owner/net/resolve/'
+            if path.startswith(network): f = root/'trm/weights/sudoku6'/path[len(network):].partition('/')[2]
+            elif path.startswith(repo): f = top/path[len(repo):].partition('/')[2]
+            else: return self.reply(404, X_Error_Code='RepoNotFound')
             if not f.is_file(): return self.reply(404, X_Error_Code='EntryNotFound')
             body, etag = f.read_bytes(), dict(ETag=f'"{hashlib.sha1(f.read_bytes()).hexdigest()}"', Accept_Ranges='bytes')
             if not (part := self.headers.get('Range')):
@@ -405,3 +407,22 @@ def test_what_the_hub_lacks_is_one_line(tmp_path, hub, setup):
 @pytest.mark.parametrize('setup', ['', over_the_network], ids=['downloaded', 'over the network'])
 def test_no_hub_is_one_line(tmp_path, setup):
     one_line(tmp_path, nowhere, setup, **{'name/file.parquet': 'hub not reached', 'name/data': 'hub not reached'})
+
+
+def test_a_network_from_the_hub(tmp_path, hub):
+    "Opened by its address, then once more without the hub; what is not there is one line, and a bare name is never asked for"
+    code = """
+from trm import open_run, solve
+from trm.files import InputError
+def answer(run):
+    try: return solve(*open_run(run, device='cpu'), ['.6..2.......65.1...1...6....13..4...']).answer[0]
+    except InputError as e: return str(e)
+print(json.dumps([answer(r) for r in sys.argv[1:]]))"""
+    runs = ['hf://owner/net', 'hf://owner/net@main', 'hf://owner/other', 'owner/net']
+    good, pinned, other, bare = there(tmp_path, hub.url, code, *runs)
+    assert good == pinned == '361524245631653142412356526413134265'
+    assert other.startswith('hf://owner/other: config.json: no such network') and '\n' not in other
+    assert bare.startswith('owner/net: no such run; should be a run folder')
+    assert there(tmp_path, nowhere, code, runs[0]) == [good]
+    lost, = there(tmp_path/'new', nowhere, code, runs[0])
+    assert lost.startswith('hf://owner/net: config.json: hub not reached') and '\n' not in lost

@@ -10,6 +10,7 @@ __all__ = ['whole_below', 'InputError', 'sync', 'write_file', 'check_file', 'che
 import errno
 import json
 import os
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
@@ -136,6 +137,15 @@ def hub_says(
     if isinstance(e, errors.HFValidationError): return "no name that the hub allows"
     return f"hub not reached or not willing ({first_line(e)})"
 
+@contextmanager
+def _quiet_hub():
+    "Without the hub's warnings, which run over many lines"
+    from huggingface_hub.utils import logging
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try: yield
+    finally: logging.set_verbosity(level)
+
 def locate(
     run,      # a run folder, the name of a network that ships, or hf://owner/name
     name:str, # a file in it
@@ -145,7 +155,8 @@ def locate(
         form = 'hf://owner/name'
         repo,version,_ = _hub_parts(run, form)
         from huggingface_hub import hf_hub_download
-        try: return Path(hf_hub_download(repo, name, revision=version))
+        try:
+            with _quiet_hub(): return Path(hf_hub_download(repo, name, revision=version))
         except Exception as e:
             raise InputError(f"{run}: {name}: {hub_says(e, 'network')}; should be {form}") from None
     folder = Path(run)
@@ -173,15 +184,14 @@ def hub_files(
 ): # list: files in the cache, or addresses if they are large
     "The parquet files of a data set on the hub"
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.utils import logging
     form = 'hf://owner/dataset/file.parquet'
     repo,version,path = _hub_parts(address, form)
-    kw,level = dict(repo_id=repo, repo_type='dataset', revision=version),logging.get_verbosity()
+    kw = dict(repo_id=repo, repo_type='dataset', revision=version)
     try:
-        logging.set_verbosity_error()
-        sizes = _hub_sizes(kw, path)
-        if sum(sizes.values())<=whole_below: return [Path(hf_hub_download(filename=f, **kw)) for f in sizes]
-        commit = HfApi().repo_info(**kw).sha
+        with _quiet_hub():
+            sizes = _hub_sizes(kw, path)
+            if sum(sizes.values())<=whole_below:
+                return [Path(hf_hub_download(filename=f, **kw)) for f in sizes]
+            commit = HfApi().repo_info(**kw).sha
         return [f"hf://datasets/{repo}@{commit}/{f}" for f in sizes]
     except Exception as e: raise InputError(f"{address}: {hub_says(e)}; should be {form}") from e
-    finally: logging.set_verbosity(level)
