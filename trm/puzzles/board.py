@@ -93,7 +93,8 @@ class Boards:
     def __len__(self): return len(self.inputs)
 
     def __getitem__(self, rows): # a mask, a slice or places
-        rows = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)].copy()
+        if not isinstance(rows, slice): rows = np.asarray(rows, None if len(rows) else int)
+        rows = np.arange(len(self))[rows].copy()
         return Boards(self.inputs[rows], self.labels[rows], self.table.iloc[rows])
 
     def assign(self,
@@ -135,7 +136,8 @@ def from_frame(cls:Boards,
             raise InputError(f"{at}row {df[k].isna().values.argmax()+1} has no {k}; should be text")
     ids = [_encode(df[k].astype(str).tolist(), chars, f"{where}{', '*bool(where)}{k}", cells)
            for k in ('question','answer')]
-    return cls(*map(torch.from_numpy, ids), df.drop(columns=['question','answer']))
+    table = df.drop(columns=['question','answer']).reset_index(drop=True)
+    return cls(*map(torch.from_numpy, ids), table)
 
 @patch
 def to_frame(self:Boards,

@@ -32,13 +32,16 @@ from .solver import make_sudoku
 def _load(path):
     return np.array(np.lib.format.open_memmap(check_file(path, 'an array'), 'r'))  # never more than the file has
 
-def _read_arrays(path, chars):
+def _read_arrays(path, chars, cells):
     read_json(path/'dataset.json')  # written last: else not whole
     pair = [_load(path/f'all__{k}.npy') for k in ('inputs','labels')]
     for a in pair:
         if a.ndim!=2 or a.shape!=pair[0].shape or not np.issubdtype(a.dtype, np.integer):
             raise InputError(f"{path}: {a.dtype} of shape {a.shape}"
                              "; should be integers, as many in inputs as in labels")
+    if cells and pair[0].shape[1]!=cells:
+        raise InputError(f"{path}: {pair[0].shape[1]} cells"
+                         f"; should be {cells}, for side={isqrt(cells)}")
     for k,a in zip(('inputs','labels'), pair):
         for i,j in np.argwhere((a<1)|(a>len(chars)))[:1]:
             raise InputError(f"{path}, {k}: row {i+1}, position {j+1}: {a[i,j]}"
@@ -69,7 +72,7 @@ def _read_csv(path):
                        encoding='utf-8-sig')
 
 def _read(path, chars, read, cells):
-    if path.is_dir(): boards = _read_arrays(path, chars)
+    if path.is_dir(): boards = _read_arrays(path, chars, cells)
     elif path.suffix in ('.csv','.parquet'):
         check_file(path, 'a puzzle file')
         df = _read_csv(path) if path.suffix=='.csv' else _read_parquet(path, read)

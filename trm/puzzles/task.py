@@ -63,6 +63,7 @@ def _rows(self:PuzzleTask, data):
     if name in self._files: return self._files[name]
     if isinstance(data, Boards): b = data
     elif isinstance(data, pd.DataFrame): b = Boards.from_frame(data, self.chars, name, self.seq_len)
+    elif not data: raise InputError("data=: no data given; should be a file or folder")
     else: b = read_puzzles(data, self.chars, self.read, self.seq_len)
     self._check(b, name)
     self._files[name] = b
