@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer, models
 
-from ..data.pairs import is_remote, is_text, open_pairs, reading
+from ..data.pairs import is_remote, is_text, open_pairs, reading, row_groups
 from ..data.tokenizer import new_tokenizer, specials
 from ..files import InputError, read_json
 
@@ -96,8 +96,7 @@ def read_carefully(
     "As `read_batches`, some 32 MB at once, and no more than a thousand times the size of the file"
     read,most = 0,math.inf if is_remote(f) else free+1000*Path(f).stat().st_size
     with reading(f) as pf:
-        if groups is None: groups = range(pf.num_row_groups)
-        groups = [g for g in groups if pf.metadata.row_group(g).num_rows]
+        groups = row_groups(pf, groups)
         if not groups: return
         paths = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY']
         chats = [c for c in paths if c not in names]  # messages are counted before they are unpacked
