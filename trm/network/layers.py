@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['rms_norm', 'trunc_normal', 'linear', 'rotary_table', 'rotate', 'make_mask', 'Attention', 'along', 'hidden_width',
-           'SwiGLU']
+           'SwiGLU', 'NormedGLU']
 
 # %% ../../nbs/3_network/01_layers.ipynb #65d30e0b
 import torch
@@ -32,6 +32,7 @@ def trunc_normal(
     s = std/.87962566  # what a unit normal keeps after the cut
     return nn.init.trunc_normal_(torch.empty(*shape), std=s, a=-2*s, b=2*s)
 
+# %% ../../nbs/3_network/01_layers.ipynb #f8c1f102
 def linear(
     n_in:int,  # inputs
     n_out:int, # outputs
@@ -48,13 +49,14 @@ def rotary_table(
     base:float=1e4,   # wavelength of the slowest pair, over 2π
 ): # (2, seq_len, dim): cosines and sines
     "Angles of the rotary embedding; number i is paired with number i + dim/2"
-    freq = base**-(torch.arange(0, dim, 2, device='cpu')/dim)  # also for a model on `meta`, where this would load half of PyTorch
+    freq = base**-(torch.arange(0, dim, 2, device='cpu')/dim)  # numbers, even for a model on `meta`
     angle = torch.outer(torch.arange(seq_len, device='cpu').to(freq), freq).repeat(1,2)
     return torch.stack([angle.cos(), angle.sin()])
 
+# %% ../../nbs/3_network/01_layers.ipynb #fe15129d
 def rotate(
     q:torch.Tensor,    # (b,h,l,dim)
-    rope:torch.Tensor, # (2,l,dim), as `rotary_table` gives it, or (2,b,1,l,dim): angles for each row
+    rope:torch.Tensor, # (2,l,dim) of `rotary_table`, or (2,b,1,l,dim): for each row
 ): # (b,h,l,dim)
     "Turn each pair by the angle of its position"
     cos,sin = rope.to(q.dtype)
@@ -64,7 +66,7 @@ def rotate(
 # %% ../../nbs/3_network/01_layers.ipynb #970ef047
 def make_mask(
     kind:str,                          # 'causal', 'prefix' or 'full'
-    attention_mask:torch.Tensor,       # (b,l), 1 at real positions, 0 at padding (padding stands at the end)
+    attention_mask:torch.Tensor,       # (b,l), 1 at real positions, 0 at padding
     prefix_len:torch.Tensor|None=None, # (b,), length of the problem; for 'prefix'
     at:torch.Tensor|None=None,         # (b,m) or (m,), the positions that look; None: all
 ): # (b,1,m,l) of bool; a row says where a position may look
@@ -74,7 +76,7 @@ def make_mask(
     b,l = attention_mask.shape
     pos = torch.arange(l, device=attention_mask.device)
     at = pos if at is None else at
-    see = attention_mask.bool()[:,None].expand(b,at.shape[-1],l)
+    see = attention_mask.bool()[:,None].expand(b, at.shape[-1], l)
     if kind=='full': return see[:,None]
     past = pos <= at[...,None]
     if kind=='prefix': past = past | (pos < prefix_len[:,None,None])
@@ -88,18 +90,21 @@ class Attention(nn.Module):
         n_heads:int, # heads; divides `d`
     ):
         super().__init__()
-        self.n_heads,self.qkv,self.out = n_heads,linear(d,3*d),linear(d,d)
+        self.n_heads = n_heads
+        self.qkv = linear(d, 3*d)
+        self.out = linear(d, d)
 
     def forward(self,
-        h:torch.Tensor,  # (b,m,d)
-        mask=None,       # (b,1,m,l) of bool, or None: all see all
+        h:torch.Tensor,  # (b,l,d)
+        mask=None,       # (b,1,l,l) of bool, or None: all see all
         rope=None,       # angles as for `rotate`, or None: no positions
-        cache=None,      # a `Cache`: see the keys and values of earlier positions too; m of l positions are new
-    ): # (b,m,d)
+    ): # (b,l,d)
         q,k,v = self.qkv(h).unflatten(-1, (3,self.n_heads,-1)).permute(2,0,3,1,4)
-        if rope is not None: q,k = rotate(q,rope),rotate(k,rope)
-        if cache is not None: k,v = cache(k,v)
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1,2).flatten(2))
+        if rope is not None: q,k = rotate(q, rope),rotate(k, rope)
+        h = F.scaled_dot_product_attention(q, *self.seen(k, v), attn_mask=mask)
+        return self.out(h.transpose(1,2).flatten(2))
+
+    def seen(self, k, v): return k,v
 
 # %% ../../nbs/3_network/01_layers.ipynb #d4c762c2
 def along(
@@ -109,9 +114,12 @@ def along(
 ): # (...,m) or (b,m,d)
     "A matrix acting on one axis"
     if dim==-1: return F.linear(h, w)
-    if torch.is_autocast_enabled(h.device.type): w = w.to(torch.get_autocast_dtype(h.device.type))  # once, not for each row
+    kind = h.device.type
+    if torch.is_autocast_enabled(kind):  # cast once, not for each row
+        w = w.to(torch.get_autocast_dtype(kind))
     return torch.bmm(w.expand(len(h),-1,-1), h)
 
+# %% ../../nbs/3_network/01_layers.ipynb #277d595e
 def hidden_width(
     d:int,              # width of what comes in
     expansion:float=4., # over `d`, before the factor of 2/3
@@ -120,28 +128,29 @@ def hidden_width(
     "Width of the hidden layer of a SwiGLU"
     return -(-round(expansion*d*2/3)//multiple)*multiple
 
+# %% ../../nbs/3_network/01_layers.ipynb #caa55f83
 class SwiGLU(nn.Module):
     "A gated network over one axis"
     def __init__(self,
         d:int,              # width of that axis
         expansion:float=4., # see `hidden_width`
         multiple:int=64,    # see `hidden_width`
-        normed:bool=False,  # norm the product instead of gating it by SiLU?
-        pool:bool=False,    # see the mean over the axis before the last too?
     ):
         super().__init__()
-        self.hidden,self.normed = hidden_width(d, expansion, multiple),normed
-        self.gate_up,self.down = linear(d,2*self.hidden),linear(self.hidden,d)
-        self.pool = linear(d,2*self.hidden) if pool else None
+        self.hidden = hidden_width(d, expansion, multiple)
+        self.gate_up = linear(d, 2*self.hidden)
+        self.down = linear(self.hidden, d)
+
+    def gated(self, gate, up, dim): return F.silu(gate)*up
 
     def forward(self,
         h:torch.Tensor, # (...,d), or (b,d,n) if `dim` is -2
         dim:int=-1,     # the axis, -1 or -2
     ): # same shape
         gate,up = (along(w, h, dim) for w in self.gate_up.weight.chunk(2))
-        if self.pool:
-            g,u = self.pool(h.mean(-2, keepdim=True)).chunk(2, -1)
-            gate,up = gate+g,up+u
-        if self.normed: h = gate.sigmoid()*rms_norm(gate*up, dim)
-        else: h = F.silu(gate)*up
-        return along(self.down.weight, h, dim)
+        return along(self.down.weight, self.gated(gate, up, dim), dim)
+
+# %% ../../nbs/3_network/01_layers.ipynb #dcf9d117
+class NormedGLU(SwiGLU):
+    "A SwiGLU whose product has root mean square 1 before a sigmoid scales it"
+    def gated(self, gate, up, dim): return gate.sigmoid()*rms_norm(gate*up, dim)

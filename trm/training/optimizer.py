@@ -7,8 +7,10 @@ __all__ = ['orthogonalize', 'Muon', 'SignSGD', 'make_optimizers', 'lr_factor']
 
 # %% ../../nbs/4_training/02_optimizer.ipynb #cb3d7b4f
 import math
+from collections import defaultdict
 
 import torch
+from fastcore.basics import patch
 from torch import nn
 
 from ..config import TrainConfig
@@ -20,7 +22,8 @@ def orthogonalize(
     dtype=None,     # of the products; None: bfloat16 on CUDA, that of `g` elsewhere
 ): # same shape: directions of `g`, strengths near 1
     "Newton–Schulz iteration with the coefficients of Jordan et al."
-    x = g.to(dtype or (torch.bfloat16 if g.is_cuda and g.dtype!=torch.float64 else g.dtype))
+    half = g.is_cuda and g.dtype!=torch.float64
+    x = g.to(dtype or (torch.bfloat16 if half else g.dtype))
     tall = x.shape[-2]>x.shape[-1]
     if tall: x = x.mT
     x = x/(x.norm(dim=(-2,-1), keepdim=True)+1e-7)
@@ -39,30 +42,33 @@ class Muon(torch.optim.Optimizer):
         weight_decay:float=0.,# decoupled
         rounds:int=5,         # of Newton–Schulz
     ):
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, rounds=rounds))
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for g in self.param_groups: g.setdefault('rounds', 5)  # checkpoints of version 0.1.0 have none
+        own = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, rounds=rounds)
+        super().__init__(params, own)
 
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            shapes = {}
+            shapes = defaultdict(list)
             for p in group['params']:
-                if p.grad is not None: shapes.setdefault(p.shape, []).append(p)
-            for ps in shapes.values(): self._step(ps, group)
+                if p.grad is not None: shapes[p.shape].append(p)
+            for ps in shapes.values(): self.step_shape(ps, group)
 
-    def _step(self, ps, group):
-        "One step for matrices of one shape"
-        m = group['momentum']
-        for p in ps:
-            if 'momentum' not in self.state[p]: self.state[p]['momentum'] = torch.zeros_like(p)
-            self.state[p]['momentum'].lerp_(p.grad, 1-m)
-        look = torch.stack([torch.lerp(p.grad, self.state[p]['momentum'], m) for p in ps])
-        scale = max(1, ps[0].shape[0]/ps[0].shape[1])**.5
-        for p,d in zip(ps, orthogonalize(look, group['rounds'])):
-            p.mul_(1-group['lr']*group['weight_decay']).add_(d, alpha=-group['lr']*scale)
+# %% ../../nbs/4_training/02_optimizer.ipynb #cbd6e0ba
+@patch
+def step_shape(self:Muon,
+    ps:list,    # matrices of one shape, with gradients
+    group:dict, # their settings
+): # None
+    "One step for matrices of one shape"
+    m,lr = group['momentum'],group['lr']
+    for p in ps:
+        state = self.state[p]
+        if 'momentum' not in state: state['momentum'] = torch.zeros_like(p)
+        state['momentum'].lerp_(p.grad, 1-m)
+    ahead = torch.stack([torch.lerp(p.grad, self.state[p]['momentum'], m) for p in ps])
+    scale = max(1, ps[0].shape[0]/ps[0].shape[1])**.5
+    for p,d in zip(ps, orthogonalize(ahead, group['rounds'])):
+        p.mul_(1-lr*group['weight_decay']).add_(d, alpha=-lr*scale)
 
 # %% ../../nbs/4_training/02_optimizer.ipynb #322417b5
 class SignSGD(torch.optim.Optimizer):
@@ -80,21 +86,23 @@ class SignSGD(torch.optim.Optimizer):
             for p in group['params']:
                 if p.grad is None: continue
                 g,lr = p.grad.coalesce(),group['lr']
-                rows = g.indices()[0]
-                p[rows] = p[rows]*(1-lr*group['weight_decay']) - lr*g.values().sign()
+                rows,kept = g.indices()[0],1-lr*group['weight_decay']
+                p[rows] = p[rows]*kept - lr*g.values().sign()
 
 # %% ../../nbs/4_training/02_optimizer.ipynb #c2b0c64e
 def make_optimizers(
     model:nn.Module, # a `TRM`
     cfg:TrainConfig, # `optimizer`, learning rates, decay
 ): # list of optimisers
-    "Muon for the matrices of the block if asked for, sign-SGD for the puzzles' vectors, AdamW for the rest"
+    "Muon for the block's matrices if asked for, sign-SGD for sparse tables, AdamW for the rest"
     mats = [p for p in model.block.parameters() if p.ndim==2] if cfg.optimizer=='muon' else []
-    kinds = [p for k,p in model.named_parameters() if k=='puzzle.weight' and model.puzzle.sparse]
+    kinds = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
     ids = {id(p) for p in mats+kinds}
     rest = [p for p in model.parameters() if id(p) not in ids]
-    opts = [torch.optim.AdamW(rest, cfg.learning_rate, betas=(.9,cfg.beta2), weight_decay=cfg.weight_decay, fused=True)]
-    if mats: opts.append(Muon(mats, cfg.muon_lr, cfg.muon_momentum, cfg.muon_decay, cfg.muon_rounds))
+    opts = [torch.optim.AdamW(rest, cfg.learning_rate, betas=(.9,cfg.beta2),
+                              weight_decay=cfg.weight_decay, fused=True)]
+    if mats:
+        opts.append(Muon(mats, cfg.muon_lr, cfg.muon_momentum, cfg.muon_decay, cfg.muon_rounds))
     if kinds: opts.append(SignSGD(kinds, cfg.puzzle_lr, cfg.puzzle_decay))
     return opts
 
