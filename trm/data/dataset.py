@@ -75,7 +75,7 @@ class Encoder:
 
     def __call__(self,
         batch, # record batch with `problem`, `solution` and perhaps `family`
-    ): # data frame of the rows kept: `row` in the batch, `ids`, `n` (tokens of the prompt), `family`
+    ): # data frame of the rows kept: `row` in the batch, `ids`, `n` (of the prompt), `family`
         df = self._select(self._frame(batch))
         ids,n = encode_pairs(self.tok, list(df.problem), list(df.solution))
         df = df[['row','family']].assign(ids=ids, n=n)
