@@ -52,8 +52,8 @@ def most_letters(
     tok, # a `tokenizers.Tokenizer`
 ): # a number; infinite if there is no bound
     "The most characters that a token can stand for"
-    vocab,bytes_ = tok.get_vocab(),{*pre_tokenizers.ByteLevel.alphabet()}
-    whole = tok.normalizer is None and vocab.keys()>=bytes_  # every byte is a token
+    vocab,alphabet = tok.get_vocab(),{*pre_tokenizers.ByteLevel.alphabet()}
+    whole = tok.normalizer is None and vocab.keys()>=alphabet  # every byte is a token
     if not whole or not isinstance(tok.model, (models.BPE, models.Unigram)): return float('inf')
     return max(len(t.encode()) for t in vocab)
 
