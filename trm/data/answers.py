@@ -17,11 +17,18 @@ def extract_answer(
     lines = text.rsplit('####', 1)[1].strip().splitlines()
     return lines[0].strip() if lines else ''
 
+# %% ../../nbs/2_data/05_answers.ipynb #0ca5985b
+def _bare(answer):
+    "An answer without thousands commas, dollar signs, blanks around it and full stops at its end"
+    no_commas = re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', answer)
+    return no_commas.replace('$','').strip().rstrip('.')
+
+# %% ../../nbs/2_data/05_answers.ipynb #42a8d74a
 def same_answer(
     a:str, # an answer
     b:str, # another
 ): # do they mean the same?
     "Compare as numbers if both are, else as text"
-    a,b = (re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', o).replace('$','').strip().rstrip('.') for o in (a,b))
+    a,b = _bare(a),_bare(b)
     try: return float(a)==float(b)
     except ValueError: return a==b

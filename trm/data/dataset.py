@@ -34,6 +34,7 @@ def encode_pairs(
     rs = tok.encode_batch_fast([' '+s for s in solutions], add_special_tokens=False)
     return [p.ids+r.ids+[eos_id] for p,r in zip(ps,rs)], [len(p.ids) for p in ps]
 
+# %% ../../nbs/2_data/07_dataset.ipynb #c9b84741
 def to_example(
     ids:np.ndarray,        # tokens of prompt, response and end
     prefix_len:int,        # tokens of the prompt
@@ -51,8 +52,8 @@ def most_letters(
     tok, # a `tokenizers.Tokenizer`
 ): # a number; infinite if there is no bound
     "The most characters that a token can stand for"
-    vocab = tok.get_vocab()
-    whole = tok.normalizer is None and vocab.keys()>={*pre_tokenizers.ByteLevel.alphabet()}  # every byte is a token
+    vocab,alphabet = tok.get_vocab(),{*pre_tokenizers.ByteLevel.alphabet()}
+    whole = tok.normalizer is None and vocab.keys()>=alphabet  # every byte is a token
     if not whole or not isinstance(tok.model, (models.BPE, models.Unigram)): return float('inf')
     return max(len(t.encode()) for t in vocab)
 
@@ -65,34 +66,59 @@ class Encoder:
         split:str=None,   # 'train', 'valid' or 'test'; None: all rows
         families=(),      # values of the column `family` to keep; empty: all
     ):
-        self.tok,self.max_seq_len,self.split,self.families = tok,max_seq_len,split,sorted(families)
-        self.skipped,self.long = dict(blank=0, split=0, family=0, long=0),Counter()  # `long` also by family
-        self.letters = min(max_seq_len*most_letters(tok), max(2**20, 64*max_seq_len))  # what has more is too long, for sure or for any purpose
-
-    def _keep(self, reason, df, ok):
-        self.skipped[reason] += int((~ok).sum())
-        if reason=='long': self.long.update(df.family[~ok])
-        return df[ok]
+        self.tok,self.max_seq_len = tok,max_seq_len
+        self.split,self.families = split,sorted(families)
+        self.skipped = dict(blank=0, split=0, family=0, long=0)
+        self.long = Counter()  # also by family
+        most = max(2**20, 64*max_seq_len)  # what has more letters is too long for any purpose
+        self.letters = min(max_seq_len*most_letters(tok), most)
 
     def __call__(self,
         batch, # record batch with `problem`, `solution` and perhaps `family`
-    ): # data frame of the rows that are kept: `row` in the batch, `ids`, `n` (tokens of the prompt), `family`
-        cols = [c for c in ('problem','solution','family') if c in batch.schema.names]
-        batch,n = drop_empty(pa.RecordBatch.from_arrays([batch[c] for c in cols]+[pa.array(range(len(batch)))], cols+['row']))
-        self.skipped['blank'] += n
-        df = batch.to_pandas()
-        df['family'] = df.family.fillna('none') if 'family' in df else 'all'
-        def ask(f): return np.fromiter(map(f, df.problem, df.solution), bool, len(df))
-        if self.families: df = self._keep('family', df, df.family.isin(self.families))
-        if self.split: df = self._keep('split', df, ask(lambda p,s: split_of(p)==self.split))
-        df = self._keep('long', df, ask(lambda p,s: len(p)+len(s)<=self.letters))
+    ): # data frame of the rows kept: `row` in the batch, `ids`, `n` (of the prompt), `family`
+        df = self._select(self._frame(batch))
         ids,n = encode_pairs(self.tok, list(df.problem), list(df.solution))
         df = df[['row','family']].assign(ids=ids, n=n)
-        return self._keep('long', df, np.array([len(i)<=self.max_seq_len+1 for i in ids], dtype=bool))
+        return self._keep('long', df, [len(i)<=self.max_seq_len+1 for i in ids])
+
+# %% ../../nbs/2_data/07_dataset.ipynb #3ef0eb4a
+@patch
+def _keep(
+    self:Encoder,
+    reason, # a key of `skipped`
+    df,     # rows
+    ok,     # for each row, does it stay?
+): # the rows that stay
+    "Leave out rows, and count them"
+    ok = np.array(ok, dtype=bool)
+    self.skipped[reason] += int((~ok).sum())
+    if reason=='long': self.long.update(df.family[~ok])
+    return df[ok]
+
+# %% ../../nbs/2_data/07_dataset.ipynb #f09ff866
+@patch
+def _frame(self:Encoder, batch):
+    "The rows that are not blank, as a data frame with `row` and `family`"
+    names = [c for c in ('problem','solution','family') if c in batch.schema.names]
+    columns = [*(batch[c] for c in names), pa.array(range(len(batch)))]
+    batch,n = drop_empty(pa.RecordBatch.from_arrays(columns, [*names,'row']))
+    self.skipped['blank'] += n
+    df = batch.to_pandas()
+    df['family'] = df.family.fillna('none') if 'family' in df else 'all'
+    return df
+
+# %% ../../nbs/2_data/07_dataset.ipynb #2da9aa04
+@patch
+def _select(self:Encoder, df):
+    "The rows of the families and the split, without those that have too many letters"
+    if self.families: df = self._keep('family', df, df.family.isin(self.families))
+    if self.split: df = self._keep('split', df, [split_of(p)==self.split for p in df.problem])
+    letters = [len(p)+len(s) for p,s in zip(df.problem, df.solution)]
+    return self._keep('long', df, [n<=self.letters for n in letters])
 
 # %% ../../nbs/2_data/07_dataset.ipynb #fa3f28ce
 def gather(
-    build, # function of `add`: calls `add(name=array, ...)` piece by piece, returns facts that json can hold
+    build, # function of `add`: calls `add(name=array, ...)` for each piece, returns facts for json
 ): # dict of arrays, facts
     "The arrays that `build` makes, in memory"
     parts = {}
@@ -113,24 +139,44 @@ class MathDataset(Dataset):
         loss_on:str='response',# 'response' or 'all'
         limit:int=None,        # stop after this many rows
     ):
-        self.pairs,self.enc = open_pairs(data).keep('family'),Encoder(tok, max_seq_len, split, families)
+        self.pairs = open_pairs(data).keep('family')
+        self.enc = Encoder(tok, max_seq_len, split, families)
         self.loss_on,self.limit = loss_on,limit
         arrays,facts = self.arrays()
-        self.tokens,self.lens,self.ends,self.prefix,self.family = (
-            arrays[k] for k in ('tokens','lens','ends','prefix','family'))
+        self.tokens,self.lens,self.ends = arrays['tokens'],arrays['lens'],arrays['ends']
+        self.prefix,self.family = arrays['prefix'],arrays['family']
         self.names,self.skipped,self.long = facts['names'],facts['skipped'],Counter(facts['long'])
-
-    def arrays(self): # dict of arrays, facts
-        "All rows as arrays"
-        return gather(self.build)
 
     def __len__(self): return len(self.lens)
 
-    def __getitem__(self,
-        i:int, # row
-    ): # as `to_example`, with its number as `row`
-        ids = self.tokens[self.ends[i]-self.lens[i]:self.ends[i]]
-        return to_example(ids, int(self.prefix[i]), self.loss_on) | dict(row=torch.tensor(i))
+# %% ../../nbs/2_data/07_dataset.ipynb #2b767720
+@patch
+def arrays(self:MathDataset): # dict of arrays, facts
+    "All rows as arrays"
+    return gather(self.build)
+
+# %% ../../nbs/2_data/07_dataset.ipynb #2262efa6
+@patch
+def __getitem__(
+    self:MathDataset,
+    i:int, # row
+): # as `to_example`, with its number as `row`
+    ids = self.tokens[self.ends[i]-self.lens[i]:self.ends[i]]
+    return to_example(ids, int(self.prefix[i]), self.loss_on) | dict(row=torch.tensor(i))
+
+# %% ../../nbs/2_data/07_dataset.ipynb #bb573e57
+def _row_arrays(
+    df,    # rows as an `Encoder` gives them
+    names, # dict: number of each family so far; new ones are added
+    end,   # tokens of the rows before
+    dtype, # of a token
+): # dict of arrays
+    "Token rows as arrays"
+    lens = df.ids.map(len).to_numpy(np.int32)
+    family = [names.setdefault(f, len(names)) for f in df.family]
+    return dict(tokens=np.fromiter(chain.from_iterable(df.ids), dtype), lens=lens,
+                ends=end+np.cumsum(lens, dtype=np.int64), prefix=df.n.to_numpy(np.int32),
+                family=np.array(family, np.int32))
 
 # %% ../../nbs/2_data/07_dataset.ipynb #d5f355cb
 @patch
@@ -142,18 +188,21 @@ def build(self:MathDataset,
     dtype = np.uint16 if enc.tok.get_vocab_size()<=2**16 else np.int32
     for b in self.pairs.batches():
         df = enc(b)[:self.limit-got if self.limit else None]
-        lens = df.ids.map(len).to_numpy(np.int32)
-        ends = end+np.cumsum(lens, dtype=np.int64)
-        family = np.array([names.setdefault(f, len(names)) for f in df.family], np.int32)
-        add(tokens=np.fromiter(chain.from_iterable(df.ids), dtype), lens=lens, ends=ends,
-            prefix=df.n.to_numpy(np.int32), family=family)
-        got,end = got+len(df),int(ends[-1]) if len(df) else end
+        arrays = _row_arrays(df, names, end, dtype)
+        add(**arrays)
+        got,end = got+len(df),end+int(arrays['lens'].sum())
         if self.limit and got>=self.limit: break
-    if not got:
-        raise InputError(f"{self.pairs.path}: no usable row; left out: {enc.skipped}; should have rows"
-                         f"{' of '+' or '.join(enc.families) if enc.families else ''}"
-                         f", of at most {enc.max_seq_len} tokens")
+    if not got: raise InputError(self._no_row())
     return dict(names=list(names), skipped=enc.skipped, long=enc.long)
+
+# %% ../../nbs/2_data/07_dataset.ipynb #af345303
+@patch
+def _no_row(self:MathDataset):
+    "What to say if no row is left"
+    enc = self.enc
+    kind = ' of '+' or '.join(enc.families) if enc.families else ''
+    return (f"{self.pairs.path}: no usable row; left out: {enc.skipped}; should have rows{kind}"
+            f", of at most {enc.max_seq_len} tokens")
 
 # %% ../../nbs/2_data/07_dataset.ipynb #9edd1229
 def collate(
@@ -161,9 +210,12 @@ def collate(
 ): # one dict with a leading batch axis, padded at the end
     "Stack rows, padding the shorter ones"
     pads = dict(input_ids=pad_id, labels=-100, attention_mask=0)
-    def join(k, ts): return pad_sequence(ts, batch_first=True, padding_value=pads[k]) if k in pads else torch.stack(ts)
+    def join(k, ts):
+        if k not in pads: return torch.stack(ts)
+        return pad_sequence(ts, batch_first=True, padding_value=pads[k])
     return {k: join(k, [r[k] for r in rows]) for k in rows[0]}
 
+# %% ../../nbs/2_data/07_dataset.ipynb #82ccf675
 def length_batches(
     lens:np.ndarray,      # length of each row
     batch_size:int,       # rows in a batch
@@ -173,5 +225,7 @@ def length_batches(
     "Shuffled batches of rows of similar length"
     batch_size = min(batch_size, len(lens))
     idx = rng.permutation(len(lens))[:len(lens)//batch_size*batch_size]
-    for p in np.split(idx, range(pool*batch_size, len(idx), pool*batch_size)): p[:] = p[np.argsort(lens[p], kind='stable')]
+    step = pool*batch_size
+    for piece in np.split(idx, range(step, len(idx), step)):  # a piece is a view of `idx`
+        piece[:] = piece[np.argsort(lens[piece], kind='stable')]
     return rng.permutation(idx.reshape(-1, batch_size))

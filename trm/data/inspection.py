@@ -42,6 +42,7 @@ def percentile(
     upto = np.cumsum([self[x] for x in xs])
     return [xs[i] for i in np.searchsorted(upto*100, np.array(ps)*upto[-1])]
 
+# %% ../../nbs/2_data/03_inspection.ipynb #b5b34f8b
 @patch
 def over(
     self:Lengths,
@@ -78,21 +79,38 @@ def lengths(self:Inspection): # dict: problem, solution and pair, to `Lengths`
         for k,h in g.items(): out[k].update(h)
     return out
 
+# %% ../../nbs/2_data/03_inspection.ipynb #e95487d6
 @patch(as_prop=True)
 def cut(self:Inspection): # 0 to 1, or None
     "Share of pairs longer than `max_seq_len`"
     if self.max_seq_len is not None: return self.lengths['pair'].over(self.max_seq_len)
 
 # %% ../../nbs/2_data/03_inspection.ipynb #fd811b60
+def _pieces(texts, size=8192):
+    "Each text in pieces of at most `size` characters, with its number"
+    for i,t in enumerate(texts):
+        for j in range(0, max(len(t), 1), size): yield i,t[j:j+size]
+
+# %% ../../nbs/2_data/03_inspection.ipynb #4ce8234a
+def _token_counts(
+    texts, # iterator of texts
+    n,     # how many they are
+    tok,   # a `tokenizers.Tokenizer`
+): # (n,)
+    "Tokens of each text, 256 pieces at a time"
+    pieces,counts = _pieces(texts),np.zeros(n, int)
+    while some := list(islice(pieces, 256)):
+        found = tok.encode_batch_fast([t for _,t in some], add_special_tokens=False)
+        for (i,_),e in zip(some, found): counts[i] += len(e)
+    return counts
+
+# %% ../../nbs/2_data/03_inspection.ipynb #22e259db
 def _measure(batch, tok, form):
-    "Lengths of the rows of `batch`: problem and solution in characters, pair in characters or tokens"
+    "Lengths of rows: problem and solution in characters, the pair in tokens if there is a `tok`"
     n = {c: pc.utf8_length(batch[c]).to_numpy() for c in ('problem','solution')}
     if tok is None: return n | dict(pair=n['problem']+n['solution'])
     texts = map(form, batch['problem'].to_pylist(), batch['solution'].to_pylist())
-    pieces,pair = ((i,t[j:j+8192]) for i,t in enumerate(texts) for j in range(0, max(len(t), 1), 8192)),np.zeros(len(batch), int)
-    while part := list(islice(pieces, 256)):
-        for (i,_),e in zip(part, tok.encode_batch_fast([t for _,t in part], add_special_tokens=False)): pair[i] += len(e)
-    return n | dict(pair=pair)
+    return n | dict(pair=_token_counts(texts, len(batch), tok))
 
 # %% ../../nbs/2_data/03_inspection.ipynb #0fc77f82
 def _labels(col, known, most=30):
@@ -104,6 +122,32 @@ def _labels(col, known, most=30):
 
 # %% ../../nbs/2_data/03_inspection.ipynb #54f9eabc
 @patch
+def _add_missing(self:Inspection, batch):
+    "Count nulls and blanks of a batch"
+    for c in ('problem','solution'):
+        nulls = batch[c].null_count
+        blanks = pc.sum(is_blank(batch[c]), min_count=0).as_py()  # with the nulls
+        self.nulls[c] += nulls
+        self.empties[c] += blanks-nulls
+
+# %% ../../nbs/2_data/03_inspection.ipynb #c67a91d9
+@patch
+def _add_lengths(
+    self:Inspection,
+    batch, # rows with something in both columns
+    sizes, # their lengths, as `_measure` gives them
+): # None
+    "Count the lengths of a batch, each label apart"
+    label = _labels(batch[self.by], self.groups) if self.by else np.full(len(batch), '')
+    for v in pd.unique(label):
+        mine = label==v
+        if v not in self.groups:
+            self.examples += batch.filter(mine)[:1 if self.by else 3].to_pylist()
+            self.groups[v] = {k:Lengths() for k in sizes}
+        for k,h in self.groups[v].items(): h.add(sizes[k][mine])
+
+# %% ../../nbs/2_data/03_inspection.ipynb #443c26b9
+@patch
 def _add(
     self:Inspection,
     batch:pa.RecordBatch, # rows as `batches` gives them
@@ -111,28 +155,31 @@ def _add(
     form,                 # function from problem and solution to the text of a pair
 ): # 64-bit hashes of the kept problems
     self.rows += len(batch)
-    for c in ('problem','solution'):
-        self.nulls[c] += batch[c].null_count
-        self.empties[c] += pc.sum(is_blank(batch[c]), min_count=0).as_py() - batch[c].null_count
+    self._add_missing(batch)
     batch,_ = drop_empty(batch)
     self.kept += len(batch)
-    sizes = {k:np.asarray(v) for k,v in _measure(batch, tok, form).items()}
-    label = _labels(batch[self.by], self.groups) if self.by else np.full(len(batch), '')
-    for v in pd.unique(label):
-        mine = label==v
-        if v not in self.groups: self.examples += batch.filter(mine)[:1 if self.by else 3].to_pylist()
-        group = self.groups.setdefault(v, {k:Lengths() for k in sizes})
-        for k,h in group.items(): h.add(sizes[k][mine])
-    return np.fromiter(map(hash, batch['problem'].to_numpy(zero_copy_only=False)), np.int64, len(batch))
+    self._add_lengths(batch, _measure(batch, tok, form))
+    problems = batch['problem'].to_numpy(zero_copy_only=False)
+    return np.fromiter(map(hash, problems), np.int64, len(batch))
 
 # %% ../../nbs/2_data/03_inspection.ipynb #dc87f38c
 def _repeats(parts):
     "How many numbers in the list of arrays `parts` occurred before; empties the list"
-    h = np.concatenate(parts); parts.clear()
+    h = np.concatenate(parts)
+    parts.clear()
     h.sort()
     return int((h[1:]==h[:-1]).sum())
 
 # %% ../../nbs/2_data/03_inspection.ipynb #cb21bf6e
+def _column_to_count(pairs, by, path):
+    "The column `by`, or `family` if none is named; None if there is none"
+    if by is None and 'family' in pairs.extra: by = 'family'
+    if by and by not in pairs.extra:
+        there = ', '.join(pairs.extra) or '(none)'
+        raise InputError(f"{path}: no column {by} to count by; should be one of {there}")
+    return by
+
+# %% ../../nbs/2_data/03_inspection.ipynb #ff1d9554
 def inspect(
     path,                  # parquet file, folder, pattern or hf:// address
     problem:str=None,      # column of the problems, where it cannot be guessed
@@ -144,13 +191,11 @@ def inspect(
     form=add,              # with `tok`: function from problem and solution to the text of a pair
 ): # `Inspection`
     "Look at every row once, a batch at a time"
-    pairs,seen = open_pairs(path, problem, solution),[]
-    if by is None and 'family' in pairs.extra: by = 'family'
-    if by and by not in pairs.extra:
-        there = ', '.join(pairs.extra) or '(none)'
-        raise InputError(f"{path}: no column {by} to count by; should be one of {there}")
+    pairs = open_pairs(path, problem, solution)
+    by = _column_to_count(pairs, by, path)
     if limit is not None and limit<1: raise InputError(f"limit={limit}: should be at least 1")
     ins = Inspection(str(path), pairs, by, max_seq_len, 'tokens' if tok else 'characters')
+    seen = []
     for b in replace(pairs, extra=[by] if by else []).batches():
         seen.append(ins._add(b[:limit and limit-ins.rows], tok, form))
         if ins.rows==limit: break
@@ -166,32 +211,49 @@ def percentiles(self:Inspection): # a DataFrame
     rows = {f"{k}, {unit[k]}": h.percentile(*ps.values()) for k,h in self.lengths.items()}
     return pd.DataFrame(rows, index=list(ps)).T
 
+# %% ../../nbs/2_data/03_inspection.ipynb #0dbca8fc
+def _group_row(lengths):
+    "What `counts` shows of one group, from its `Lengths`"
+    pair = lengths['pair']
+    half = {f'{k} 50%': h.percentile(50)[0] for k,h in lengths.items()}
+    return {'rows': pair.total(), **half, 'longest pair': pair.percentile(100)[0]}
+
 # %% ../../nbs/2_data/03_inspection.ipynb #f14f7fcf
 @patch(as_prop=True)
 def counts(self:Inspection): # a DataFrame
     "Rows, lengths and share over `max_seq_len` by value of the column `by`"
-    df = pd.DataFrame({v: {'rows': h['pair'].total(), **{f'{k} 50%': h[k].percentile(50)[0] for k in h},
-                           'longest pair': h['pair'].percentile(100)[0]} for v,h in self.groups.items()},
-                      index=['rows','problem 50%','solution 50%','pair 50%','longest pair'], dtype=int).T
-    if n := self.max_seq_len: df[f'over {n}'] = [h['pair'].over(n) for h in self.groups.values()]
+    names = ['rows','problem 50%','solution 50%','pair 50%','longest pair']
+    rows = {v: _group_row(h) for v,h in self.groups.items()}
+    df = pd.DataFrame(rows, index=names, dtype=int).T
+    n = self.max_seq_len
+    if n: df[f'over {n}'] = [h['pair'].over(n) for h in self.groups.values()]
     return df.rename_axis(self.by).sort_values(['pair 50%','longest pair'])
 
 # %% ../../nbs/2_data/03_inspection.ipynb #12b6f0d1
 def _short(e, by, n=200):
     "An example on indented lines, at most `n` characters of each text"
     p,s = (t if len(t)<=n else t[:n]+' …' for t in (e['problem'], e['solution']))
-    return ('\n' + (f'[{e[by]}]\n' if by else '') + f'> {p}\n{s}').replace('\n', '\n    ')
+    label = f'[{e[by]}]\n' if by else ''
+    return f'\n{label}> {p}\n{s}'.replace('\n', '\n    ')
 
+# %% ../../nbs/2_data/03_inspection.ipynb #22b4e027
+@patch
+def _head(self:Inspection): # list of lines
+    "The counts, as the report shows them"
+    p = self.pairs
+    share = 'all' if self.rows==p.num_rows else 'only the first'
+    def both(d): return f"{d['problem']:,} in problem, {d['solution']:,} in solution"
+    return [f"{self.path}: {p.num_rows:,} rows, files: {len(p.files)}, row groups: {len(p.groups)}",
+            f"columns: problem={p.problem}, solution={p.solution}, "
+            f"other text: {', '.join(p.extra) or '(none)'}",
+            f"looked at: {share} {self.rows:,} rows; usable: {self.kept:,}; "
+            f"duplicate problems: {self.duplicates:,}",
+            f"nulls: {both(self.nulls)}; blank: {both(self.empties)}"]
+
+# %% ../../nbs/2_data/03_inspection.ipynb #bd27850c
 @patch
 def __str__(self:Inspection):
-    p,share = self.pairs,'all' if self.rows==self.pairs.num_rows else 'only the first'
-    def both(d): return f"{d['problem']:,} in problem, {d['solution']:,} in solution"
-    out = [f"{self.path}: {p.num_rows:,} rows, files: {len(p.files)}, row groups: {len(p.groups)}",
-           f"columns: problem={p.problem}, solution={p.solution}, "
-           f"other text: {', '.join(p.extra) or '(none)'}",
-           f"looked at: {share} {self.rows:,} rows; usable: {self.kept:,}; "
-           f"duplicate problems: {self.duplicates:,}",
-           f"nulls: {both(self.nulls)}; blank: {both(self.empties)}"]
+    out = self._head()
     if self.cut is not None:
         out.append(f"over max_seq_len={self.max_seq_len}: {self.cut:.1%} of pairs, in {self.unit}")
     out.append(f'\n{self.percentiles}')
@@ -205,11 +267,13 @@ def show_lengths(
 ): # the axes
     "For each value of `by`, the share of pairs that fit in a given length; `max_seq_len` is dashed"
     if ax is None: _,ax = plt.subplots(figsize=(7,3.5), layout='constrained')
-    groups = ins.groups if len(ins.groups)<=10 else {'all': ins.lengths}
-    for v in ins.counts.index if groups is ins.groups else groups:
-        xs,n = zip(*sorted(groups[v]['pair'].items()))
+    groups = {v: ins.groups[v] for v in ins.counts.index}
+    if len(groups)>10: groups = {'all': ins.lengths}
+    for v,lengths in groups.items():
+        xs,n = zip(*sorted(lengths['pair'].items()))
         ax.step([0, *xs], np.cumsum([0, *n])/sum(n), where='post', label=v)
     if ins.max_seq_len: ax.axvline(ins.max_seq_len, color='black', ls='--')
     ax.set(xlabel=f'length of a pair, {ins.unit}', ylabel='share of pairs that fit', ylim=(0,1.02))
-    if len(groups)>1: ax.legend(title=ins.by, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
+    if len(groups)>1:
+        ax.legend(title=ins.by, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax

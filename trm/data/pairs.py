@@ -43,9 +43,37 @@ def _chat_keys(t):
     if not (pa.types.is_list(t) or pa.types.is_large_list(t)): return
     if not pa.types.is_struct(t.value_type): return
     texts = {f.name for f in t.value_type if is_text(f.type)}
-    return next((k for k in (('role','content'), ('from','value')) if texts.issuperset(k)), None)
+    for keys in (('role','content'), ('from','value')):
+        if texts.issuperset(keys): return keys
 
 # %% ../../nbs/2_data/02_pairs.ipynb #d505bfb9
+def _check_named(schema, given, usable):
+    "Columns named by hand must be there, and of a type that is usable"
+    for c in given:
+        if c not in schema.names:
+            raise InputError(f"no column {c}; should be one of {', '.join(schema.names)}")
+        if c not in usable:
+            found = schema.field(c).type
+            raise InputError(f"column {c} is of type {found}; should be text or chats")
+
+# %% ../../nbs/2_data/02_pairs.ipynb #1164b131
+def _known_pair(text, problem, solution):
+    "The first of `known_pairs` among the columns `text`; None if there is none"
+    low = {c.lower():c for c in text}
+    for p,s in known_pairs:
+        p = problem or low.get(p)
+        s = solution or low.get(s)
+        if p!=s and p in text and s in text: return p,s
+
+# %% ../../nbs/2_data/02_pairs.ipynb #daf8b8b5
+def _chat_column(chats, given):
+    "The one column of chats to take, or None"
+    chats = [c for c in chats if {*given}<={c}]
+    usual = [c for c in chats if c.lower() in ('messages','conversations')]
+    found = usual or chats
+    if len(found)==1: return found[0]
+
+# %% ../../nbs/2_data/02_pairs.ipynb #75749155
 def find_columns(
     schema:pa.Schema,   # names and types of the columns
     problem:str=None,   # column of the problems, by hand
@@ -53,51 +81,55 @@ def find_columns(
 ): # the two names; for a column of chats, its name twice
     "Tell which column holds the problems and which the solutions"
     text = [f.name for f in schema if is_text(f.type)]
-    chat = [f.name for f in schema if _chat_keys(f.type)]
+    chats = [f.name for f in schema if _chat_keys(f.type)]
     given = [c for c in (problem,solution) if c is not None]
-    for c in given:
-        if c not in schema.names:
-            raise InputError(f"no column {c}; should be one of {', '.join(schema.names)}")
-        if c not in text+chat:
-            raise InputError(f"column {c} is of type {schema.field(c).type}; should be text or chats")
-    low = {c.lower():c for c in text}
-    for p,s in known_pairs:
-        p,s = problem or low.get(p),solution or low.get(s)
-        if p!=s and p in text and s in text: return p,s
-    chat = [c for c in chat if {*given}<={c}]
-    chat = [c for c in chat if c.lower() in ('messages','conversations')] or chat
-    if len(chat)==1: return chat[0],chat[0]
+    _check_named(schema, given, text+chats)
+    if pair := _known_pair(text, problem, solution): return pair
+    chat = _chat_column(chats, given)
+    if chat is not None: return chat,chat
     there = ', '.join(f'{f.name} ({f.type})' for f in schema)
     raise InputError("cannot tell problem from solution; should be named by hand, "
                      f"problem= and solution=, among {there}")
 
 # %% ../../nbs/2_data/02_pairs.ipynb #639d0281
+def _first_hits(
+    hit, # for each turn, is it what we look for? (turns,)
+    row, # for each turn, the row it belongs to, (turns,)
+    n,   # rows
+): # for each row the number of its first hit, `len(hit)` if it has none, (n,)
+    "Where each row has its first hit"
+    at = np.flatnonzero(hit)
+    rows,i = np.unique(row[at], return_index=True)
+    first = np.full(n, len(hit))
+    first[rows] = at[i]
+    return first
+
+# %% ../../nbs/2_data/02_pairs.ipynb #ce8fdca7
 def _first_exchange(chats):
     "The first user message of each chat and the first reply after it; null where there is none"
     role,content = (pc.struct_field(chats.flatten(), k) for k in _chat_keys(chats.type))
-    row,end = pc.list_parent_indices(chats).to_numpy(),len(role)
     role = pc.utf8_lower(role.cast(pa.large_string()))
-    def says(*who): return pc.is_in(role, pa.array(who, role.type)).to_numpy(zero_copy_only=False)
-    def first(hit): # position of the first hit in each row; `end` if none
-        at,rows = np.flatnonzero(hit),np.full(len(chats), end)
-        found,i = np.unique(row[at], return_index=True)
-        rows[found] = at[i]
-        return rows
-    ask = first(says('user','human'))
-    reply = first(says('assistant','gpt') & (np.arange(end)>ask[row]))
+    row,end = pc.list_parent_indices(chats).to_numpy(),len(role)
+    def says(*who):
+        return pc.is_in(role, pa.array(who, role.type)).to_numpy(zero_copy_only=False)
+    ask = _first_hits(says('user','human'), row, len(chats))
+    later = np.arange(end)>ask[row]
+    reply = _first_hits(says('assistant','gpt') & later, row, len(chats))
     return [content.take(pa.array(i, mask=reply==end)) for i in (ask,reply)]
 
 # %% ../../nbs/2_data/02_pairs.ipynb #8c951ffd
 def _files(path):
     "The parquet files that `path` means, in order"
-    s = str(path); p = Path(s).expanduser()
+    s = str(path)
+    p = Path(s).expanduser()
     if s.startswith('hf:/'): found = hub_files(s)
     elif p.is_file(): found = [p]
-    elif p.is_dir(): found = sorted(f for f in p.rglob('*.parquet') if f.is_file() and f.name[0]!='.')
+    elif p.is_dir():
+        found = sorted(f for f in p.rglob('*.parquet') if f.is_file() and f.name[0]!='.')
     else: found = sorted(f for f in map(Path, glob(str(p), recursive=True)) if f.is_file())
-    if not found: raise InputError(f"{s}: no parquet file there; should be a file, a folder or pattern "
-                                   "with *.parquet, or hf://owner/dataset/file.parquet")
-    return found
+    if found: return found
+    raise InputError(f"{s}: no parquet file there; should be a file, a folder or pattern "
+                     "with *.parquet, or hf://owner/dataset/file.parquet")
 
 # %% ../../nbs/2_data/02_pairs.ipynb #77055885
 def is_remote(
@@ -106,35 +138,51 @@ def is_remote(
     "Is the file read over the network?"
     return str(f).startswith('hf://')
 
+# %% ../../nbs/2_data/02_pairs.ipynb #90e02246
 def _open(f):
     "What pyarrow can read the file `f` from"
     if not is_remote(f): return nullcontext(f)
     from huggingface_hub import HfFileSystem
     return HfFileSystem().open(f, cache_type='none')
 
+# %% ../../nbs/2_data/02_pairs.ipynb #8929d81f
+_damage = OSError, ValueError, KeyError, TypeError
+
+# %% ../../nbs/2_data/02_pairs.ipynb #09170b9d
 @contextmanager
 def _complaining(f):
     "Trouble with the parquet file `f` is an `InputError`"
     try: yield
     except InputError: raise
-    except Exception as e:  # bytes that were changed lead to any of these
-        if isinstance(e, pa.ArrowException) or not is_remote(f) and isinstance(e, (OSError, ValueError, KeyError, TypeError)):
-            raise InputError(f"{f}: truncated or damaged; should be a whole parquet file ({first_line(e)})") from e
-        if is_remote(f): raise InputError(f"{f}: {hub_says(e)}; should be a parquet file that can be read") from e
+    except Exception as e:
+        damaged = isinstance(e, _damage) and not is_remote(f)
+        if damaged or isinstance(e, pa.ArrowException):
+            raise InputError(f"{f}: truncated or damaged; should be a whole parquet file "
+                             f"({first_line(e)})") from e
+        if is_remote(f):
+            said = f"{f}: {hub_says(e)}"
+            raise InputError(f"{said}; should be a parquet file that can be read") from e
         raise
 
+# %% ../../nbs/2_data/02_pairs.ipynb #a6494ac6
+def _check_start(f):
+    "Does the file begin as parquet does?"
+    with open(f, 'rb') as h: start = h.read(4)
+    if start!=b'PAR1':
+        raise InputError(f"{f}: not a parquet file; should begin with PAR1, not {start!r}")
+
+# %% ../../nbs/2_data/02_pairs.ipynb #e52f5d97
 @contextmanager
 def reading(
     f,   # a parquet file, or its hf:// address
     **kw # of `pq.ParquetFile`
 ): # context with a `pq.ParquetFile`
     "A parquet file, open; trouble with it is one line"
-    hub = is_remote(f)
+    size = 2**23 if is_remote(f) else 2**20
     with _complaining(f):
-        if not hub:
-            with open(f, 'rb') as h: start = h.read(4)
-            if start!=b'PAR1': raise InputError(f"{f}: not a parquet file; should begin with PAR1, not {start!r}")
-        with _open(f) as h, pq.ParquetFile(h, pre_buffer=False, buffer_size=2**23 if hub else 2**20, **kw) as pf: yield pf
+        if not is_remote(f): _check_start(f)
+        with _open(f) as h, pq.ParquetFile(h, pre_buffer=False, buffer_size=size, **kw) as pf:
+            yield pf
 
 # %% ../../nbs/2_data/02_pairs.ipynb #71ce5398
 def read_schema(
@@ -143,6 +191,7 @@ def read_schema(
     "Names and types of the columns of a file"
     with reading(f) as pf: return pf.schema_arrow
 
+# %% ../../nbs/2_data/02_pairs.ipynb #e0ac109f
 def row_groups(
     pf,          # a `pq.ParquetFile`
     groups=None, # numbers of row groups; None: all
@@ -151,6 +200,7 @@ def row_groups(
     if groups is None: groups = range(pf.num_row_groups)
     return [g for g in groups if pf.metadata.row_group(g).num_rows]
 
+# %% ../../nbs/2_data/02_pairs.ipynb #4b58ff81
 def read_batches(
     f,               # a parquet file, or its hf:// address
     names:list,      # columns
@@ -174,20 +224,45 @@ class Pairs:
     path:str=''   # what was asked for
     read:object=read_batches # how the rows of a file are read: takes what `read_batches` takes
 
-    @property
-    def num_rows(self): return sum(n for *_,n in self.groups)
+# %% ../../nbs/2_data/02_pairs.ipynb #79fc8a53
+@patch(as_prop=True)
+def num_rows(self:Pairs): # a number
+    "Rows of all files"
+    return sum(n for *_,n in self.groups)
 
-    def keep(self,
-        *names:str, # extra columns
-    ): # `Pairs`
-        "The same pairs with no extra columns but these"
-        return replace(self, extra=[c for c in self.extra if c in names])
+# %% ../../nbs/2_data/02_pairs.ipynb #a994332a
+@patch
+def keep(self:Pairs,
+    *names:str, # extra columns
+): # `Pairs`
+    "The same pairs with no extra columns but these"
+    return replace(self, extra=[c for c in self.extra if c in names])
 
 # %% ../../nbs/2_data/02_pairs.ipynb #4d55708c
 def _footer(f):
     "Schema and rows of each row group of the file `f`"
-    with reading(f) as pf: return pf.schema_arrow,[pf.metadata.row_group(g).num_rows for g in range(pf.num_row_groups)]
+    with reading(f) as pf:
+        groups = range(pf.num_row_groups)
+        return pf.schema_arrow,[pf.metadata.row_group(g).num_rows for g in groups]
 
+# %% ../../nbs/2_data/02_pairs.ipynb #5d6cda1c
+def _columns_of(f, schema, problem, solution):
+    "`find_columns` for the file `f`, which an error names"
+    try: found = find_columns(schema, problem, solution)
+    except InputError as e: raise InputError(f"{f}: {e}") from None
+    for c in found:
+        if schema.names.count(c)>1:
+            raise InputError(f"{f}: column {c} is there twice; should be once")
+    return found
+
+# %% ../../nbs/2_data/02_pairs.ipynb #22ed3f40
+def _extra_columns(schema, *taken):
+    "The other text columns that are there once and have a name of their own"
+    count = Counter(schema.names)
+    taken = {*taken, 'problem', 'solution'}
+    return [c.name for c in schema if is_text(c.type) and count[c.name]==1 and c.name not in taken]
+
+# %% ../../nbs/2_data/02_pairs.ipynb #09edbdc8
 def open_pairs(
     path,               # parquet file, folder, pattern or hf:// address; `Pairs` are given back
     problem:str=None,   # column of the problems, where it cannot be guessed
@@ -198,14 +273,9 @@ def open_pairs(
     files,groups,extra = _files(path),[],None
     with ThreadPoolExecutor(8) as pool:
         for i,(schema,rows) in enumerate(pool.map(_footer, files)):
-            try: problem,solution = find_columns(schema, problem, solution)
-            except InputError as e: raise InputError(f"{files[i]}: {e}") from None
-            count = Counter(schema.names)
-            if c := next((c for c in (problem,solution) if count[c]>1), None):
-                raise InputError(f"{files[i]}: column {c} is there twice; should be once")
-            text = [c.name for c in schema if is_text(c.type) and count[c.name]==1]
-            extra = [c for c in (text if extra is None else extra)
-                     if c in text and c not in (problem,solution,'problem','solution')]
+            problem,solution = _columns_of(files[i], schema, problem, solution)
+            own = _extra_columns(schema, problem, solution)
+            extra = own if extra is None else [c for c in extra if c in own]
             groups += [(i,g,n) for g,n in enumerate(rows) if n]
     if not groups: raise InputError(f"{path}: no rows; should have at least one")
     return Pairs(files, problem, solution, extra, groups, str(path))
@@ -218,10 +288,18 @@ def _tidy(
 ): # the same rows, as `problem`, `solution` and the extra columns
     if self.problem==self.solution: cols = _first_exchange(b[self.problem])
     else: cols = [b[self.problem], b[self.solution]]
-    cols = [c.cast(pa.large_string()) for c in cols+[b[c] for c in self.extra]]
+    cols += [b[c] for c in self.extra]
+    cols = [c.cast(pa.large_string()) for c in cols]
     out = pa.RecordBatch.from_arrays(cols, ['problem','solution',*self.extra])
     out.validate(full=True)  # is every string valid UTF-8?
     return out
+
+# %% ../../nbs/2_data/02_pairs.ipynb #524b3d48
+def _from_row(groups, start):
+    "The row groups from row `start` on, and how many rows of them come before it"
+    begins = np.cumsum([0, *(n for *_,n in groups)])
+    k = int(np.searchsorted(begins, start, side='right'))-1
+    return groups[k:],start-int(begins[k])
 
 # %% ../../nbs/2_data/02_pairs.ipynb #f9581925
 @patch
@@ -233,10 +311,9 @@ def batches(
 ): # iterator of record batches
     "Rows in order, as text columns `problem`, `solution` and the extra ones"
     todo = self.groups if groups is None else [self.groups[i] for i in groups]
-    ends,names = np.cumsum([0, *(n for *_,n in todo)]),list({self.problem, self.solution, *self.extra})
-    k = int(np.searchsorted(ends, start, side='right'))-1
-    skip = start-int(ends[k])
-    for i,gs in groupby(todo[k:], lambda g: g[0]):
+    todo,skip = _from_row(todo, start)
+    names = list({self.problem, self.solution, *self.extra})
+    for i,gs in groupby(todo, lambda g: g[0]):
         with _complaining(self.files[i]):
             for b in self.read(self.files[i], names, batch_size, [g for _,g,_ in gs]):
                 if skip<len(b): yield self._tidy(b.slice(skip))
@@ -258,6 +335,7 @@ def is_blank(
     "Which strings of the column `a` are null, empty or only white space?"
     return pc.or_(pc.equal(pc.binary_length(a), 0), pc.utf8_is_space(a)).fill_null(True)
 
+# %% ../../nbs/2_data/02_pairs.ipynb #0b918f49
 def drop_empty(
     batch, # record batch or table with text columns `problem` and `solution`
 ): # the batch without these rows, and how many they were
@@ -266,8 +344,14 @@ def drop_empty(
     return batch.filter(pc.invert(bad)), pc.sum(bad, min_count=0).as_py()
 
 # %% ../../nbs/2_data/02_pairs.ipynb #30f9deb2
+def _stamp(f):
+    "Name, bytes and time of the last change of one file"
+    if is_remote(f): return [f, 0, 0]
+    s = f.stat()
+    return [f.name, s.st_size, s.st_mtime_ns]
+
+# %% ../../nbs/2_data/02_pairs.ipynb #6a720e34
 @patch
 def stamp(self:Pairs): # list of [name, bytes, nanoseconds]
     "What changes when a file does"
-    stats = [None if is_remote(f) else f.stat() for f in self.files]
-    return [[f.name, s.st_size, s.st_mtime_ns] if s else [f, 0, 0] for f,s in zip(self.files, stats)]
+    return [_stamp(f) for f in self.files]

@@ -22,8 +22,10 @@ def compare(
 ): # problem, working, answer
     "The larger or the smaller of two numbers below 100"
     a,b = r.sample(range(100), 2)
-    word,ans,sign = ('larger',max(a,b),'>') if r.random()<.5 else ('smaller',min(a,b),'<')
-    return f"Which is {word}, {a} or {b}?", f"{ans}{sign}{a+b-ans}", ans
+    if r.random()<.5: word,ans,sign = 'larger',max(a,b),'>'
+    else: word,ans,sign = 'smaller',min(a,b),'<'
+    other = a+b-ans
+    return f"Which is {word}, {a} or {b}?", f"{ans}{sign}{other}", ans
 
 # %% ../../nbs/2_data/01_problems.ipynb #91a5eecd
 def sort(
@@ -43,11 +45,14 @@ def _tree(r, leaves):
         t = (_tree(r,k), r.choice(['and','or']), _tree(r,leaves-k))
     return ('not',t) if r.random()<.3 else t
 
+# %% ../../nbs/2_data/01_problems.ipynb #10c9e069
 def _text(t):
     "An expression as Python writes it"
     if isinstance(t, str): return t
-    return f"not {_text(t[1])}" if len(t)==2 else f"({_text(t[0])} {t[1]} {_text(t[2])})"
+    if len(t)==2: return f"not {_text(t[1])}"
+    return f"({_text(t[0])} {t[1]} {_text(t[2])})"
 
+# %% ../../nbs/2_data/01_problems.ipynb #24fe70e5
 def _reduce(t):
     "An expression with its first innermost operation done"
     for i,c in enumerate(t):
@@ -59,8 +64,11 @@ def boolean(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "A boolean expression of 2 to 4 leaves"
-    t = _tree(r, r.randint(2,4)); text,lines = _text(t),[]
-    while not isinstance(t, str): t = _reduce(t); lines.append(_text(t))
+    t = _tree(r, r.randint(2,4))
+    text,lines = _text(t),[]
+    while not isinstance(t, str):
+        t = _reduce(t)
+        lines.append(_text(t))
     return f"Evaluate {text}.", '\n'.join(lines), lines[-1]
 
 # %% ../../nbs/2_data/01_problems.ipynb #a3a6a6d2
@@ -71,69 +79,104 @@ def sequence(
     d,n = r.choice([-1,1])*r.randint(1,9),r.randint(3,6)
     start = r.randint(0,99) + (n*9 if d<0 else 0)
     xs = [start+i*d for i in range(n)]
-    return (f"What comes next: {', '.join(map(str,xs))}?", f"{xs[1]}-{xs[0]}={d}\n{xs[-1]}{d:+}={xs[-1]+d}", xs[-1]+d)
+    ans = xs[-1]+d
+    working = f"{xs[1]}-{xs[0]}={d}\n{xs[-1]}{d:+}={ans}"
+    return f"What comes next: {', '.join(map(str,xs))}?", working, ans
 
+# %% ../../nbs/2_data/01_problems.ipynb #1d48aa56
 def equation(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "A linear equation in one unknown"
-    a,x,b,v = r.randint(2,5),r.randint(1,9),r.randint(1,9),r.choice('abcdkmnpxyz')
+    a,x,b = r.randint(2,5),r.randint(1,9),r.randint(1,9)
+    v = r.choice('abcdkmnpxyz')
     if a*x>b and r.random()<.5: b = -b
-    back = f"{a}{v}={a*x+b}{-b:+}={a*x}\n{v}={a*x}/{a}={x}"
-    return (f"Solve {a}{v}{b:+}={a*x+b}." if r.random()<.5 else f"Solve {a*x+b}={a}{v}{b:+}."), back, x
+    total = a*x+b
+    working = f"{a}{v}={total}{-b:+}={a*x}\n{v}={a*x}/{a}={x}"
+    left = r.random()<.5
+    problem = f"Solve {a}{v}{b:+}={total}." if left else f"Solve {total}={a}{v}{b:+}."
+    return problem, working, x
 
 # %% ../../nbs/2_data/01_problems.ipynb #c330f810
+def _signed(xs):
+    "Numbers as terms of a sum, each with its sign"
+    return ''.join(f'{x:+}' for x in xs)
+
+# %% ../../nbs/2_data/01_problems.ipynb #54196f48
 def chain(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "Two to five sums and differences in a row, all results from 0 to 9"
-    v = r.randint(1,9); total,ops,lines = v,[],[]
+    v = total = r.randint(1,9)
+    ops,lines = [],[]
     for _ in range(r.randint(2,5)):
         new = r.choice([i for i in range(10) if i!=total])
-        ops.append(new-total); total = new
-    text = f"Compute {v}{''.join(f'{k:+}' for k in ops)}."
-    while ops: v += ops.pop(0); lines.append(f"{v}{''.join(f'{k:+}' for k in ops)}")
+        ops.append(new-total)
+        total = new
+    text = f"Compute {v}{_signed(ops)}."
+    while ops:
+        v += ops.pop(0)
+        lines.append(f"{v}{_signed(ops)}")
     return text, '\n'.join(lines), v
 
+# %% ../../nbs/2_data/01_problems.ipynb #e8a9eb83
 def shop(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "Some things at a price, paid with a round sum"
-    n,p = r.randint(2,9),r.randint(2,12)
-    who,what = r.choice(['Ann','Ben','Cleo','Dan','Eva']),r.choice(['pens','cups','books','apples','stamps','tickets'])
-    pay = n*p + r.randint(0,30)
-    return (f"{who} buys {n} {what} at {p} coins each and pays with {pay} coins. How many coins come back?",
-            f"{n}*{p}={n*p}\n{pay}-{n*p}={pay-n*p}", pay-n*p)
+    n,price = r.randint(2,9),r.randint(2,12)
+    who = r.choice(['Ann','Ben','Cleo','Dan','Eva'])
+    what = r.choice(['pens','cups','books','apples','stamps','tickets'])
+    cost = n*price
+    pay = cost + r.randint(0,30)
+    problem = (f"{who} buys {n} {what} at {price} coins each and pays with {pay} coins. "
+               "How many coins come back?")
+    back = pay-cost
+    return problem, f"{n}*{price}={cost}\n{pay}-{cost}={back}", back
 
 # %% ../../nbs/2_data/01_problems.ipynb #30f7a20e
 def _says(r, i, n):
-    "What speaker `i` of `n` says: text, and whether it is true for given kinds (True: knight)"
+    "What speaker `i` of `n` says: text, and whether it is true in a case"
     j = r.choice([k for k in range(n) if k!=i])
     if r.random()<.5:
         kind = r.random()<.5
-        return f"{'ABC'[j]} is a {'knight' if kind else 'knave'}", lambda w: w[j]==kind
+        return f"{'ABC'[j]} is a {'knight' if kind else 'knave'}", lambda case: case[j]==kind
     same = r.random()<.5
-    return f"{'ABC'[j]} and I are {'of one kind' if same else 'different'}", lambda w: (w[i]==w[j])==same
+    text = f"{'ABC'[j]} and I are {'of one kind' if same else 'different'}"
+    return text, lambda case: (case[i]==case[j])==same
 
+# %% ../../nbs/2_data/01_problems.ipynb #1d30d628
+def _try_cases(
+    who,  # number of the speaker of each statement
+    said, # the statements, as `_says` gives them
+    n,    # speakers
+): # a line of working for each case, and the cases that hold
+    "Try all cases, from all knights to all knaves"
+    lines,good = [],[]
+    for k in reversed(range(2**n)):
+        case = [bool(k>>i&1) for i in range(n)]
+        name = ' '.join('knight' if c else 'knave' for c in case)
+        bad = [i for i,(_,true) in zip(who,said) if true(case)!=case[i]]
+        lines.append(f"{name}: " + (f"no, {'ABC'[bad[0]]}" if bad else "yes"))
+        if not bad: good.append(name)
+    return lines,good
+
+# %% ../../nbs/2_data/01_problems.ipynb #b3dbbb85
 def knights(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "Knights and knaves: two speakers and three statements, or three and five; one solution"
-    while True:
+    good = []
+    while len(good)!=1:
         n = r.randint(2,3)
         who = list(range(n)) + [r.randrange(n) for _ in range(n-1)]
         said = [_says(r,i,n) for i in who]
-        lines,good = [],[]
-        for w in ([bool(k>>i&1) for i in range(n)] for k in reversed(range(2**n))):
-            bad = [i for i,(_,true) in zip(who,said) if true(w)!=w[i]]
-            name = ' '.join('knight' if k else 'knave' for k in w)
-            lines.append(f"{name}: " + (f"no, {'ABC'[bad[0]]}" if bad else "yes"))
-            if not bad: good.append(name)
-        if len(good)==1: break
+        lines,good = _try_cases(who, said, n)
     cut = next(i for i,l in enumerate(lines) if l.endswith('yes'))+1
     text = ' '.join(f"{'ABC'[i]} says: {s}." for i,(s,_) in zip(who,said))
     return f"{text} What are {' and '.join('ABC'[:n])}?", '\n'.join(lines[:cut]), good[0]
 
+# %% ../../nbs/2_data/01_problems.ipynb #f81315df
 def product(
     r:random.Random, # source of randomness
 ): # problem, working, answer
@@ -146,22 +189,26 @@ def product(
 families = dict(compare=compare, sort=sort, chain=chain, equation=equation, boolean=boolean,
                 sequence=sequence, shop=shop, knights=knights, product=product)
 
+# %% ../../nbs/2_data/01_problems.ipynb #f79492da
+def _distinct(name, n, seed):
+    "`n` distinct problems of the family `name`, as dicts"
+    r,found = random.Random(f'{seed} {name}'),{}
+    for _ in range(50*n):
+        p,w,a = families[name](r)
+        row = dict(problem=p, solution=f"{w}\n#### {a}", answer=str(a), family=name)
+        found.setdefault(p, row)
+        if len(found)==n: return list(found.values())
+    raise InputError(f"family {name}: found {len(found)} distinct problems"
+                     f"; n should be at most that, not {n}")
+
+# %% ../../nbs/2_data/01_problems.ipynb #9b8f5cf6
 def make_problems(
     n:int=5000,     # distinct problems of each family
     names=None,     # names of families; None: all of `families`
     seed:int=0,     # equal seeds, equal problems
 ): # list of dicts: problem, solution, answer, family
     "Draw `n` distinct problems of each family, shuffled"
-    rows = []
-    for name in names or families:
-        r,seen = random.Random(f'{seed} {name}'),{}
-        for _ in range(50*n):
-            p,w,a = families[name](r)
-            seen.setdefault(p, dict(problem=p, solution=f"{w}\n#### {a}", answer=str(a), family=name))
-            if len(seen)==n: break
-        else:
-            raise InputError(f"family {name}: found {len(seen)} distinct problems; n should be at most that, not {n}")
-        rows += seen.values()
+    rows = [row for name in names or families for row in _distinct(name, n, seed)]
     random.Random(seed).shuffle(rows)
     return rows
 
@@ -171,13 +218,16 @@ def write_problems(
     rows:list,   # as `make_problems` gives them
 ): # the path
     "Write problems to a parquet file, whole or not at all"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows)
-    write_file(path, lambda p: pq.write_table(table, p, compression='zstd', compression_level=19, row_group_size=12_000))
+    kw = dict(compression='zstd', compression_level=19, row_group_size=12_000)
+    write_file(path, lambda p: pq.write_table(table, p, **kw))
     return path
 
+# %% ../../nbs/2_data/01_problems.ipynb #befa6677
 def bundled(): # the path
-    "The bundled problems: in a checkout its own file, elsewhere made once, in the user's cache folder"
+    "The bundled problems: a checkout's own file, or one made once in the user's cache folder"
     path = package_folder().parent/'data/raw/train-00000-of-00001.parquet'
     if path.exists(): return path
     path = user_cache_path('trm')/'problems-0.2.parquet'

@@ -13,6 +13,7 @@ def split_of(
     problem:str, # text of the problem
 ): # 'train', 'valid' or 'test'
     "The split of a problem, by a hash of its text: 94, 3 and 3 of 100"
-    h = blake2b(' '.join(problem.lower().split()).encode('utf-8', 'replace'), digest_size=8).digest()
-    k = int.from_bytes(h, 'little')%100
+    text = ' '.join(problem.lower().split())
+    h = blake2b(text.encode('utf-8', 'replace'), digest_size=8)
+    k = int.from_bytes(h.digest(), 'little')%100
     return 'train' if k<94 else 'valid' if k<97 else 'test'

@@ -15,15 +15,17 @@ from .pairs import drop_empty, open_pairs
 from ..files import InputError, check_file, first_line, write_file
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #897de2f6
-specials = ['<PAD>','<BOS>','<EOS>','<UNK>']  # the first four tokens of every vocabulary: 0, 1, 2, 3
+specials = ['<PAD>','<BOS>','<EOS>','<UNK>']  # the first four tokens of a vocabulary
 pad_id,bos_id,eos_id,unk_id = range(4)
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #158480a4
 def format_prompt(
     problem:str, # text of the problem
 ): # what stands before the response
     "The given part of a formatted pair"
     return f"Input: {problem} \n Output:"
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #4f2ab9df
 def format_text(
     problem:str,  # text of the problem
     solution:str, # text of the solution
@@ -31,6 +33,7 @@ def format_text(
     "Problem and solution as the tokenizer sees them"
     return f"{format_prompt(problem)} {solution}"
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #bbac2761
 def format_pair(
     problem:str,  # text of the problem
     solution:str, # text of the solution
@@ -52,10 +55,13 @@ def _learner(model, vocab_size):
     kw = dict(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
     abc = dict(initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     if model=='bpe': return models.BPE(), trainers.BpeTrainer(**kw, **abc)
-    if model=='unigram': return models.Unigram(), trainers.UnigramTrainer(**kw, **abc, unk_token='<UNK>')
-    if model=='wordlevel': return models.WordLevel(unk_token='<UNK>'), trainers.WordLevelTrainer(**kw)
+    if model=='unigram':
+        return models.Unigram(), trainers.UnigramTrainer(**kw, **abc, unk_token='<UNK>')
+    if model=='wordlevel':
+        return models.WordLevel(unk_token='<UNK>'), trainers.WordLevelTrainer(**kw)
     raise InputError(f"model={model}: should be bpe, unigram or wordlevel")
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #dd92e0a2
 def new_tokenizer(
     model:str='bpe',        # bpe, unigram or wordlevel
     split_digits:bool=True, # each digit its own token?
@@ -68,13 +74,26 @@ def new_tokenizer(
     tok.decoder = decoders.ByteLevel()
     return tok,trainer
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #6e3d3d60
 def _texts(data_path, rows):
     "Formatted pairs, a batch at a time, so that memory does not grow with the file"
     for b in open_pairs(data_path).batches():
         b,_ = drop_empty(b)
-        texts = [format_text(p, s)[:2**16] for p,s in zip(b['problem'].to_pylist(), b['solution'].to_pylist())]
+        texts = map(format_text, b['problem'].to_pylist(), b['solution'].to_pylist())
+        texts = [t[:2**16] for t in texts]
         yield texts[:rows]
-        if (rows := rows-len(texts))<=0: return
+        rows -= len(texts)
+        if rows<=0: return
+
+# %% ../../nbs/2_data/04_tokenizer.ipynb #93beb7a6
+def _check_vocab_size(vocab_size, model):
+    "Can a vocabulary of this size be trained?"
+    others = 1 if model=='wordlevel' else 256
+    least = len(specials)+others
+    if vocab_size<least:
+        raise InputError(f"vocab_size={vocab_size}: should be at least {least}, "
+                         f"for {len(specials)} special tokens and {others} others")
+    if vocab_size>10**5: raise InputError(f"vocab_size={vocab_size}: should be at most 100,000")
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #c8daed98
 def train_tokenizer(
@@ -86,11 +105,7 @@ def train_tokenizer(
     max_rows:int=1_000_000,    # rows to learn from, from the start of the data
 ): # a `tokenizers.Tokenizer`
     "Train a tokenizer on a problem–solution data set"
-    least = len(specials) + (1 if model=='wordlevel' else 256)
-    if vocab_size<least:
-        raise InputError(f"vocab_size={vocab_size}: should be at least {least}, for {len(specials)} special tokens "
-                         f"and {least-len(specials)} others")
-    if vocab_size>10**5: raise InputError(f"vocab_size={vocab_size}: should be at most 100,000")
+    _check_vocab_size(vocab_size, model)
     tok,trainer = new_tokenizer(model, split_digits, vocab_size)
     tok.train_from_iterator(_texts(data_path, max_rows), trainer)
     tok = Tokenizer.from_str(tok.to_str())  # as it will be when it is read back
@@ -104,9 +119,20 @@ def save_tokenizer(
     path,          # a json file
 ): # None
     "Write a tokenizer, whole or not at all"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, lambda p: p.write_text(tok.to_str(pretty=True), encoding='utf-8'))
 
+# %% ../../nbs/2_data/04_tokenizer.ipynb #f2a54a9d
+def _check_specials(tok, path):
+    "Are the first four tokens those of `train_tokenizer`?"
+    for i,s in enumerate(specials):
+        found = tok.token_to_id(s)
+        if found!=i:
+            raise InputError(f"{path}: {s} has id {found}; should be {i}"
+                             ", as train_tokenizer makes it")
+
+# %% ../../nbs/2_data/04_tokenizer.ipynb #c1789bf9
 def load_tokenizer(
     path, # the json file of a tokenizer
 ): # a `tokenizers.Tokenizer`
@@ -115,14 +141,25 @@ def load_tokenizer(
     except InputError: raise
     except Exception as e:  # the library raises nothing narrower
         raise InputError(f"{path}: not a tokenizer.json ({first_line(e)})") from None
-    for i,s in enumerate(specials):
-        if tok.token_to_id(s)!=i:
-            raise InputError(f"{path}: {s} has id {tok.token_to_id(s)}"
-                             f"; should be {i}, as train_tokenizer makes it")
+    _check_specials(tok, path)
     tok.encode_special_tokens = True
     return tok
 
 # %% ../../nbs/2_data/04_tokenizer.ipynb #d478b38b
+def _piece_places(
+    pieces, # texts
+    width,  # letters in a line
+): # (x, y) of each piece, and the y of the last line
+    "Where to draw pieces: in lines that go down from 0"
+    x,y,places = 0,0,[]
+    for p in pieces:
+        if x+len(p)>width: x,y = 0,y-1
+        places.append((x,y))
+        x += len(p)+.6
+        if p.endswith('\n'): x,y = 0,y-1
+    return places,y
+
+# %% ../../nbs/2_data/04_tokenizer.ipynb #e70ec5c6
 def show_tokens(
     tok:Tokenizer, # the tokenizer
     text:str,      # what to cut
@@ -132,13 +169,13 @@ def show_tokens(
     "Draw the pieces of a text as boxes"
     from matplotlib import pyplot as plt
     pieces = [text[a:b] for a,b in tok.encode(text).offsets]
-    if ax is None: _,ax = plt.subplots(figsize=(9,.5+.45*(len(text)//width+text.count('\n')+1)))
-    x = y = 0
-    for i,p in enumerate(pieces):
-        if x+len(p)>width: x,y = 0,y-1
-        ax.text(x, y, p.replace('\n','↵').replace(' ','·'), family='monospace', fontsize=10,
-                bbox=dict(boxstyle='square,pad=.15', fc=plt.cm.Pastel1(i%8), ec='none'))
-        x += len(p)+.6
-        if p.endswith('\n'): x,y = 0,y-1
-    ax.set(xlim=(0,width+8), ylim=(y-1,1)); ax.axis('off')
+    lines = len(text)//width+text.count('\n')+1
+    if ax is None: _,ax = plt.subplots(figsize=(9,.5+.45*lines))
+    places,last = _piece_places(pieces, width)
+    for i,((x,y),p) in enumerate(zip(places, pieces)):
+        box = dict(boxstyle='square,pad=.15', fc=plt.cm.Pastel1(i%8), ec='none')
+        visible = p.replace('\n','↵').replace(' ','·')
+        ax.text(x, y, visible, family='monospace', fontsize=10, bbox=box)
+    ax.set(xlim=(0,width+8), ylim=(last-1,1))
+    ax.axis('off')
     return ax
