@@ -68,8 +68,8 @@ def ask(self:Guard,
         if signum==signal.SIGTERM: os._exit(128+signum)
         return
     again = self.asked and time.monotonic()-self.when>2
-    self.asked = signum
     if not again: self.when = time.monotonic()
+    self.asked = signum  # last: `_leave` reads both
     idle = self.since is not None
     if again or idle and self.alone: raise Stopped(signum, between=idle)
 
