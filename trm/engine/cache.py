@@ -6,8 +6,11 @@
 __all__ = ['cached', 'let_go', 'CachedMathDataset']
 
 # %% ../../nbs/7_engine/06_cache.ipynb #dc0747ed
-import json, mmap, os, shutil
-from contextlib import ExitStack, contextmanager, suppress
+import json
+import mmap
+import os
+import shutil
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,25 +25,26 @@ except ImportError: fcntl = None  # Windows locks no folders: there no cache is 
 
 # %% ../../nbs/7_engine/06_cache.ipynb #f5427ad4
 def _save(folder, build):
-    "Write what `build` makes into `folder`, a piece at a time"
-    with ExitStack() as stack:
-        files,types = {},{}
-        def add(**arrays):
-            for k,a in arrays.items():
-                if k not in files: files[k],types[k] = stack.enter_context(open(folder/f'{k}.bin', 'wb')),a.dtype
-                a.astype(types[k], copy=False).tofile(files[k])
-        facts = build(add)
-        about = {k: [types[k].str, f.tell()//types[k].itemsize] for k,f in files.items()}
-    (folder/'about.json').write_text(json.dumps(dict(arrays=about, facts=facts)))
+    "Write what `build` makes into the empty `folder`, a piece at a time"
+    types = {}
+    def add(**arrays):
+        for k,a in arrays.items():
+            dtype = types.setdefault(k, a.dtype)
+            with open(folder/f'{k}.bin', 'ab') as f: a.astype(dtype, copy=False).tofile(f)
+    facts = build(add)
+    sizes = {k: (folder/f'{k}.bin').stat().st_size for k in types}
+    arrays = {k: [t.str, sizes[k]//t.itemsize] for k,t in types.items()}
+    (folder/'about.json').write_text(json.dumps(dict(arrays=arrays, facts=facts)))
     for f in [*folder.iterdir(), folder]: sync(f)
 
 # %% ../../nbs/7_engine/06_cache.ipynb #e5b3bffc
 def _load(folder):
-    "The arrays in `folder`, memory-mapped, and their facts; None if anything is missing or of the wrong size"
+    "The memory-mapped arrays of `folder`, and their facts; None if a file is missing or cut"
+    arrays = {}
     try:
-        about,arrays = json.loads((folder/'about.json').read_text()),{}
-        for k,(dtype,n) in about['arrays'].items():
-            f,dtype = folder/f'{k}.bin',np.dtype(dtype)
+        about = json.loads((folder/'about.json').read_text())
+        for k,(name,n) in about['arrays'].items():
+            f,dtype = folder/f'{k}.bin',np.dtype(name)
             if f.stat().st_size!=n*dtype.itemsize: return
             arrays[k] = np.memmap(f, dtype, 'r', shape=(n,)) if n else np.empty(0, dtype)
         return arrays,about['facts']
@@ -54,19 +58,29 @@ def _lock(folder, wait=True):
         if fcntl: fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX|fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(fd), os.stat(folder)): raise FileNotFoundError(folder)
         return fd
-    except OSError: os.close(fd); raise
+    except OSError:
+        os.close(fd)
+        raise
 
-@contextmanager
-def _alone(folder):
-    "`folder`, made, and locked; gone when done"
+# %% ../../nbs/7_engine/06_cache.ipynb #ecfb8f93
+def _make_and_lock(folder):
+    "Make `folder` and lock it, as often as somebody removes it between the two"
     while True:
-        with suppress(FileNotFoundError):  # somebody may remove it at this moment
+        with suppress(FileNotFoundError):
             try: folder.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
                 if folder.is_file(): raise
-            fd = _lock(folder); break
+            return _lock(folder)
+
+# %% ../../nbs/7_engine/06_cache.ipynb #fff2ec5f
+@contextmanager
+def _alone(folder):
+    "`folder`, made, and locked; gone when done"
+    fd = _make_and_lock(folder)
     try: yield folder
-    finally: shutil.rmtree(folder, ignore_errors=True); os.close(fd)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(fd)
 
 # %% ../../nbs/7_engine/06_cache.ipynb #7bfc42a0
 def _sweep(folder):
@@ -78,6 +92,21 @@ def _sweep(folder):
             finally: os.close(fd)
 
 # %% ../../nbs/7_engine/06_cache.ipynb #a9a9f8aa
+def _build(place, build):
+    "What `build` makes, saved at `place`, by one process at a time"
+    with _alone(place.with_name(f'{place.name}.building')) as own:
+        if found := _load(place): return found  # another process was faster
+        _sweep(place.parent)
+        new = own/place.name
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        _save(new, build)
+        shutil.rmtree(place, ignore_errors=True)  # if it was there, it was damaged
+        new.rename(place)
+        sync(place.parent)
+        return _load(place)
+
+# %% ../../nbs/7_engine/06_cache.ipynb #e0fa24a2
 def cached(
     folder,  # where caches are kept
     key:str, # a name for all that the arrays depend on
@@ -86,24 +115,18 @@ def cached(
     "The arrays that `build` makes, from `folder/key`; built there if need be, whole or not at all"
     place = Path(folder).expanduser()/key
     if found := _load(place): return found
-    try:
-        with _alone(place.with_name(f'{key}.building')) as own:
-            if found := _load(place): return found  # another process was faster
-            _sweep(place.parent)
-            new = own/key; shutil.rmtree(new, ignore_errors=True); new.mkdir()
-            _save(new, build)
-            shutil.rmtree(place, ignore_errors=True)  # if it was there, it was damaged
-            new.rename(place); sync(place.parent)
-            return _load(place)
+    try: return _build(place, build)
     except OSError as e:
-        raise InputError(f"cache {place}: {e.strerror or e}; should be a folder with room, where files can be written and locked") from e
+        raise InputError(f"cache {place}: {e.strerror or e}; should be a folder with room, "
+                         f"where files can be written and locked") from e
 
 # %% ../../nbs/7_engine/06_cache.ipynb #19f519b8
 def let_go(
     a:np.ndarray, # memory-mapped, or not: then nothing happens
 ): # None
     "Give the pages of a memory-mapped array back to the system"
-    if isinstance(a, np.memmap) and hasattr(mmap, 'MADV_DONTNEED'): a._mmap.madvise(mmap.MADV_DONTNEED)
+    mapped = isinstance(a, np.memmap) and hasattr(mmap, 'MADV_DONTNEED')
+    if mapped: a._mmap.madvise(mmap.MADV_DONTNEED)
 
 # %% ../../nbs/7_engine/06_cache.ipynb #b18f8e47
 def _cache_key(ds):
@@ -113,6 +136,7 @@ def _cache_key(ds):
              ds.limit, pairs.problem, pairs.solution, pairs.extra, pairs.stamp()]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
+# %% ../../nbs/7_engine/06_cache.ipynb #3dc6b0e8
 class CachedMathDataset(MathDataset):
     "Rows that are tokenized once and opened memory-mapped"
     def __init__(self,

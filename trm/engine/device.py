@@ -25,11 +25,16 @@ def pick_device(
 ): # `torch.device`
     "The device called `name`, if this machine has it"
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
-    if name=='auto': name = next(k for k,v in has.items() if v)
+    here = [k for k,v in has.items() if v]
+    if name=='auto': name = here[0]
     if not has[name]:
         raise InputError(f"device={name}: not on this machine"
-                         f"; should be {' or '.join(k for k,v in has.items() if v)}, or auto")
-    if name!='cuda': return torch.device(name)
+                         f"; should be {' or '.join(here)}, or auto")
+    return _pick_gpu() if name=='cuda' else torch.device(name)
+
+# %% ../../nbs/7_engine/03_device.ipynb #10e7f01e
+def _pick_gpu():
+    "The GPU that has the number of this process; from here on `cuda` means that one"
     i,n = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
     if i>=n:
         raise InputError(f"device=cuda: process {i+1} on this machine has no GPU"
@@ -43,39 +48,61 @@ def check_device(
     device:torch.device, # where it is to run
 ): # None; raises `InputError`
     "Can this machine do what is asked?"
-    if device.type=='mps' and 'float64' in (c.precision, {'stablemax': 'float64'}.get(c.loss)):
-        raise InputError(f"loss={c.loss} precision={c.precision}: is in float64, which MPS lacks; should be stablemax32, or float32")
-    if c.compile and not which('g++' if device.type=='cpu' else 'gcc') and not os.environ.get('CXX'):
-        raise InputError("compile=true: no C++ compiler found; should be false, or g++ installed")
-    if c.compile and c.task=='text':
-        raise InputError("compile=true: rows of text differ in length, and each would be compiled; should be false")
+    if device.type=='mps' and (c.precision=='float64' or c.loss=='stablemax'):
+        raise InputError(f"loss={c.loss} precision={c.precision}: is in float64, which MPS lacks"
+                         f"; should be stablemax32, or float32")
+    if c.compile: _check_compile(c, device)
     if c.wandb and not find_spec('wandb'):
-        raise InputError("wandb=true: the package is missing; should be installed by pip install trm[wandb]")
+        raise InputError("wandb=true: the package is missing"
+                         "; should be installed by pip install trm[wandb]")
 
+# %% ../../nbs/7_engine/03_device.ipynb #18cbcae0
+def _check_compile(c, device):
+    "Is there a C++ compiler, and are all batches of one shape?"
+    compiler = 'g++' if device.type=='cpu' else 'gcc'
+    if not which(compiler) and not os.environ.get('CXX'):
+        raise InputError("compile=true: no C++ compiler found"
+                         "; should be false, or g++ installed")
+    if c.task=='text':
+        raise InputError("compile=true: rows of text differ in length, and each would be compiled"
+                         "; should be false")
+
+# %% ../../nbs/7_engine/03_device.ipynb #6ff64d4f
 def join_ranks(
     device:torch.device, # where this process runs
 ): # rank, world
     "Find the other processes of a torchrun, if there are any"
     if not {'WORLD_SIZE','RANK'}<=os.environ.keys(): return 0,1
     try:
-        if not dist.is_initialized():
-            store,rank,world = next(dist.rendezvous('env://'))  # on a restart the addresses of the dead are still in it
-            store = dist.PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-            dist.init_process_group('cpu:gloo,cuda:nccl' if device.type=='cuda' else 'gloo', store=store, rank=rank, world_size=world)
-    except ValueError as e: raise InputError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: {e}; should be started by torchrun") from None
+        if not dist.is_initialized(): _meet(device)
+    except ValueError as e:
+        raise InputError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: {e}"
+                         f"; should be started by torchrun") from None
     return dist.get_rank(),dist.get_world_size()
 
+# %% ../../nbs/7_engine/03_device.ipynb #abc04112
+def _meet(device):
+    "Start the process group that the environment describes"
+    store,rank,world = next(dist.rendezvous('env://'))
+    start = os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)
+    store = dist.PrefixStore(f"restart {start}", store)
+    backend = 'cpu:gloo,cuda:nccl' if device.type=='cuda' else 'gloo'
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+
+# %% ../../nbs/7_engine/03_device.ipynb #403e11e6
 def job(): # text, empty without torchrun
     "A name for the torchrun that started this process, the same when it starts it again"
     run = os.environ.get('TORCHELASTIC_RUN_ID')
     return f'{platform.node()} {os.getppid()} {run}' if run else ''
 
+# %% ../../nbs/7_engine/03_device.ipynb #4080a67a
 def autocast(
     device:torch.device, # where it runs
     precision:str,       # auto, float32, bfloat16 or float64
 ): # a context
     "Half precision where asked for"
-    if precision.startswith('float') or (precision=='auto' and device.type!='cuda'): return nullcontext()
+    full = precision.startswith('float') or (precision=='auto' and device.type!='cuda')
+    if full: return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 # %% ../../nbs/7_engine/03_device.ipynb #ef8440f9
@@ -89,6 +116,7 @@ class Run(nn.Module):
 
     def forward(self, *args, **kw): return self.model.run(*args, **kw)
 
+# %% ../../nbs/7_engine/03_device.ipynb #3a881863
 def gather_rows(
     t:torch.Tensor, # (b,...), of the same shape on every process
     world:int,      # processes

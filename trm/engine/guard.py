@@ -28,39 +28,52 @@ class Stopped(KeyboardInterrupt):
         between:bool=True,  # between two steps, where nothing is half done?
     ):
         super().__init__(text)
-        self.signum,self.status,self.between = signum,128+signum,between  # the exit status is what a shell expects
+        self.signum,self.between = signum,between
+        self.status = 128+signum  # the exit status that a shell expects
 
+# %% ../../nbs/7_engine/02_guard.ipynb #78935570
 class Guard:
     "While it is open, SIGTERM and Ctrl-C ask instead of killing, and waiting too long is noticed"
     def __init__(self,
         limit:float=30., # seconds of `waiting` before something is said
         alone:bool=True, # may this process stop without the others?
     ):
-        self.alone,self.limit,self.asked,self.since,self.old,self.pid = alone,limit,0,None,{},os.getpid()
+        self.limit,self.alone = limit,alone
+        self.asked = 0     # the signal that came last
+        self.since = None  # when the waiting began
+        self.old,self.pid = {},os.getpid()
 
-    def __enter__(self):
-        self.done = threading.Event()
-        threading.Thread(target=self._look, daemon=True).start()
-        if threading.current_thread() is threading.main_thread():
-            self.old = {s: signal.signal(s, self.ask) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
+# %% ../../nbs/7_engine/02_guard.ipynb #f3af74d0
+@patch
+def __enter__(self:Guard):
+    self.done = threading.Event()
+    threading.Thread(target=self._look, daemon=True).start()
+    if threading.current_thread() is threading.main_thread():
+        self.old = {s: signal.signal(s, self.ask) for s in (signal.SIGTERM, signal.SIGINT)}
+    return self
 
-    def __exit__(self, *_):
-        self.done.set()
-        for s,handler in self.old.items(): signal.signal(s, handler)
+@patch
+def __exit__(self:Guard, *_):
+    self.done.set()
+    for s,handler in self.old.items(): signal.signal(s, handler)
 
 # %% ../../nbs/7_engine/02_guard.ipynb #ab7988f7
 @patch
-def ask(self:Guard, signum, frame):
+def ask(self:Guard,
+    signum:int, # which signal
+    frame,      # where it hit; not used
+):
     "The handler of both signals"
-    if os.getpid()!=self.pid:  # a worker, forked from here: SIGTERM is for it, Ctrl-C is for all
+    if os.getpid()!=self.pid:  # a forked worker
         if signum==signal.SIGTERM: os._exit(128+signum)
         return
-    again,self.asked = self.asked and time.monotonic()-self.when>2,signum
+    again = self.asked and time.monotonic()-self.when>2
     if not again: self.when = time.monotonic()
+    self.asked = signum  # last: `_leave` reads both
     idle = self.since is not None
     if again or idle and self.alone: raise Stopped(signum, between=idle)
 
+# %% ../../nbs/7_engine/02_guard.ipynb #8106fef5
 @patch
 @contextmanager
 def waiting(self:Guard,
@@ -71,19 +84,35 @@ def waiting(self:Guard,
     try: yield
     finally: self.since = None
 
+# %% ../../nbs/7_engine/02_guard.ipynb #c33e5998
 @patch
 def _look(self:Guard):
-    "Tell of a long wait, after `limit` seconds, twice as many, and so on; leave if the others are gone"
+    "Tell of a long wait, and leave if the others are gone"
     said = 1
     while not self.done.wait(min(self.limit/4, 1)):
-        t = self.since
-        if self.asked and not self.alone and time.monotonic()-self.when>25:  # torchrun would kill us after 30
-            print("stopped: the other processes do not answer; what was saved before is whole", file=sys.stderr, flush=True)
-            os._exit(128+self.asked)
-        if t is None: said = 1
-        elif time.monotonic()-t>said*self.limit:
-            print(f"waiting for {self.what} for {time.monotonic()-t:.0f} s: the data is slow, or a worker hangs", flush=True)
-            said *= 2
+        self._leave()
+        said = self._tell(said)
+
+# %% ../../nbs/7_engine/02_guard.ipynb #43d361ad
+@patch
+def _leave(self:Guard):
+    "End the process if the others have not answered for 25 seconds"
+    if not self.asked or self.alone or time.monotonic()-self.when<=25: return
+    why = "the other processes do not answer; what was saved before is whole"
+    print(f"stopped: {why}", file=sys.stderr, flush=True)
+    os._exit(128+self.asked)
+
+# %% ../../nbs/7_engine/02_guard.ipynb #8fa8ed87
+@patch
+def _tell(self:Guard, said):
+    "Tell of a wait of `said` limits; how many it takes to be told next"
+    since = self.since  # the main thread may change it at any moment
+    if since is None: return 1
+    waited = time.monotonic()-since
+    if waited<=said*self.limit: return said
+    why = "the data is slow, or a worker hangs"
+    print(f"waiting for {self.what} for {waited:.0f} s: {why}", flush=True)
+    return 2*said
 
 # %% ../../nbs/7_engine/02_guard.ipynb #c717edf6
 class Watch:
@@ -92,33 +121,63 @@ class Watch:
         factor:float=100., # a gradient norm so many times the usual is told
         where:str='',      # the run, for messages
     ):
-        self.factor,self.where,self.last,self.mean,self.seen,self.quiet = factor,where,None,0.,0,0
+        self.factor,self.where = factor,where
+        self.last = None             # what was handed in last
+        self.mean,self.seen = 0.,0   # of the logarithm of the norm, over so many steps
+        self.quiet = 0               # nothing is told before this step
 
-    def __call__(self,
-        step:int,          # optimiser steps done
-        loss:torch.Tensor, # (), on any device
-        norm:torch.Tensor, # () gradient norm
-    ):
-        "Hand in the numbers of a step and look at those of the step before"
-        last = self.last
-        both,event = torch.stack([loss.float(), norm.float()]).to('cpu', non_blocking=loss.is_cuda),None
-        if loss.is_cuda: event = torch.cuda.Event(); event.record()
-        self.last = step,both,event
-        if last: self.look(*last)
+# %% ../../nbs/7_engine/02_guard.ipynb #aa4819c7
+@patch
+def __call__(self:Watch,
+    step:int,          # optimiser steps done
+    loss:torch.Tensor, # (), on any device
+    norm:torch.Tensor, # () gradient norm
+):
+    "Hand in the numbers of a step and look at those of the step before"
+    last,event = self.last,None
+    both = torch.stack([loss.float(), norm.float()]).to('cpu', non_blocking=loss.is_cuda)
+    if loss.is_cuda:
+        event = torch.cuda.Event()
+        event.record()
+    self.last = step,both,event
+    if last: self.look(*last)
 
-    def flush(self):
-        "Look at what was handed in last"
-        if self.last: self.look(*self.last)
-        self.last = None
+# %% ../../nbs/7_engine/02_guard.ipynb #a97ec5fd
+@patch
+def flush(self:Watch):
+    "Look at what was handed in last"
+    if self.last: self.look(*self.last)
+    self.last = None
 
-    def look(self, step, both, event):
-        if event: event.synchronize()
-        loss,norm = both.tolist()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(f"step {step}: loss {loss:g}, gradient norm {norm:g}; should be finite: try a lower learning rate; "
-                             f"what was saved before is whole" + f", in {self.where}"*bool(self.where))
-        if self.seen>=20 and norm>self.factor*math.exp(self.mean) and step>=self.quiet:
-            print(f"step {step}: gradient norm {norm:.3g}, usually {math.exp(self.mean):.3g}", flush=True)
-            self.quiet = step+100
-        self.seen += 1
-        self.mean += (math.log(max(norm, 1e-12))-self.mean)/min(self.seen, 50)
+# %% ../../nbs/7_engine/02_guard.ipynb #6cfad3de
+@patch
+def look(self:Watch,
+    step:int,          # whose numbers
+    both:torch.Tensor, # (2,) loss and gradient norm, on their way to the host
+    event,             # CUDA event after which they are there; None: they are
+):
+    "Are the numbers of a step finite, and is its gradient norm a usual one?"
+    if event: event.synchronize()
+    loss,norm = both.tolist()
+    self._check_finite(step, loss, norm)
+    self._tell_unusual(step, norm)
+    self.seen += 1
+    self.mean += (math.log(max(norm, 1e-12))-self.mean)/min(self.seen, 50)
+
+# %% ../../nbs/7_engine/02_guard.ipynb #1ea998eb
+@patch
+def _check_finite(self:Watch, step, loss, norm):
+    "Refuse numbers that ruin the weights"
+    if math.isfinite(loss) and math.isfinite(norm): return
+    where = f", in {self.where}" if self.where else ''
+    raise InputError(f"step {step}: loss {loss:g}, gradient norm {norm:g}; should be finite: "
+                     f"try a lower learning rate; what was saved before is whole{where}")
+
+# %% ../../nbs/7_engine/02_guard.ipynb #f168807a
+@patch
+def _tell_unusual(self:Watch, step, norm):
+    "Tell of a large gradient norm, once in a hundred steps"
+    usual = math.exp(self.mean)
+    if self.seen<20 or norm<=self.factor*usual or step<self.quiet: return
+    print(f"step {step}: gradient norm {norm:.3g}, usually {usual:.3g}", flush=True)
+    self.quiet = step+100

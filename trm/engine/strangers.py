@@ -19,12 +19,16 @@ from ..data.pairs import is_remote, is_text, open_pairs, reading, row_groups
 from ..data.tokenizer import new_tokenizer, specials
 from ..files import InputError, read_json
 
-# %% ../../nbs/7_engine/05_strangers.ipynb #442b83c5
-def _odd(given, ours, at):
-    "Where json differs from ours first; what it lacks is as the library has it"
+# %% ../../nbs/7_engine/05_strangers.ipynb #7cfc4947
+def _first_difference(given, ours, at=''):
+    "Where json differs from ours first, as names with dots; what it lacks is as the library has it"
     if not (isinstance(given, dict) and isinstance(ours, dict)): return '' if given==ours else at
-    found = (_odd(v, ours.get(k, at), f'{at}.{k}' if at else k) for k,v in given.items())
+    found = (_first_difference(v, ours.get(k, at), f'{at}.{k}' if at else k)
+             for k,v in given.items())
     return next(filter(None, found), '')
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #007c35f3
+_kinds = dict(BPE='bpe', Unigram='unigram', WordLevel='wordlevel')  # model: as we call it
 
 def _form(model, split_digits):
     "All of a tokenizer of ours but what it learns, as json"
@@ -33,25 +37,36 @@ def _form(model, split_digits):
     own = json.loads(new_tokenizer(model, split_digits)[0].to_str())
     return own | dict(added_tokens=json.loads(named.to_str())['added_tokens'])
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #92a3bf54
+def _odd_rules(d):
+    "Where a tokenizer's json, but for what it learned, is not as ours; empty if nowhere"
+    model = d['model']
+    rules = {k: v for k,v in model.items() if k not in ('vocab','merges','unk_id')}
+    forms = [_form(_kinds[model['type']], split) for split in (True,False)]
+    odd = [_first_difference(d | dict(model=rules), form) for form in forms]
+    return f"{odd[0]} is of another kind" if all(odd) else ''
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #9c0e057e
 def _counted(vocab):
     "Are the ids of a vocabulary 0, 1, 2, ...?"
     if not isinstance(vocab, dict): return False
     return {*map(repr, vocab.values())}=={*map(repr, range(len(vocab)))}
 
+def _odd_ids(model):
+    "What is wrong with the ids of a tokenizer's model; empty if nothing"
+    if model['type']=='Unigram': return '' if model.get('unk_id')==3 else "unk_id is not 3"
+    return '' if _counted(model.get('vocab')) else "vocab has ids that are not 0, 1, 2, ..."
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #7de6486c
 def check_tokenizer(
     path, # the json file of a tokenizer
 ): # the path
     "Refuse a tokenizer that is not of the kind that `train_tokenizer` makes"
     d = read_json(path)
-    kinds = dict(BPE='bpe', Unigram='unigram', WordLevel='wordlevel')
-    m = d.get('model') if isinstance(d, dict) else None
-    if not isinstance(m, dict) or m.get('type') not in [*kinds]:
-        raise InputError(f"{path}: not a tokenizer.json; should have a model {', '.join(kinds)}")
-    rest = d | dict(model={k: v for k,v in m.items() if k not in ('vocab','merges','unk_id')})
-    odd = [_odd(rest, _form(kinds[m['type']], split), '') for split in (True,False)]
-    if all(odd): odd = f"{odd[0]} is of another kind"
-    elif m['type']=='Unigram': odd = "unk_id is not 3"*(m.get('unk_id')!=3)
-    else: odd = "vocab has ids that are not 0, 1, 2, ..."*(not _counted(m.get('vocab')))
+    model = d.get('model') if isinstance(d, dict) else None
+    if not isinstance(model, dict) or model.get('type') not in [*_kinds]:
+        raise InputError(f"{path}: not a tokenizer.json; should have a model {', '.join(_kinds)}")
+    odd = _odd_rules(d) or _odd_ids(model)
     if odd: raise InputError(f"{path}: {odd}; should be as train_tokenizer makes it")
     return path
 
@@ -59,31 +74,47 @@ def check_tokenizer(
 def _leaves(a):
     "The arrays of values in an array of lists and structs"
     if pa.types.is_list(a.type) or pa.types.is_large_list(a.type): return _leaves(a.flatten())
-    if pa.types.is_struct(a.type): return [l for c in a.flatten() for l in _leaves(c)]
+    if pa.types.is_struct(a.type): return [leaf for c in a.flatten() for leaf in _leaves(c)]
     return [a]
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #d1d0b256
 def _sizes(a):
     "Bytes of each different string, and of all, of an array of text; nothing, and bytes, of others"
     if not (pa.types.is_dictionary(a.type) and is_text(a.type)): return [],a.nbytes
     n = pc.binary_length(a.dictionary)
     return n.to_numpy(zero_copy_only=False),pc.sum(n.take(a.indices)).as_py() or 0
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #d13db25a
 def _row_bytes(pf, g, names):
     "Bytes of a row of row group `g`: on average, or of the longest strings of its dictionaries"
     rg = pf.metadata.row_group(g)
     first = next(pf.iter_batches(1, row_groups=[g], columns=names, use_threads=False), None)
     if first is None: raise ValueError(f"row group {g} has no rows")
-    texts = [l for c in first.columns for l in _leaves(c) if pa.types.is_dictionary(l.type)]
-    longest = [max(_sizes(l)[0], default=rg.total_byte_size) for l in texts]
+    leaves = [leaf for c in first.columns for leaf in _leaves(c)]
+    texts = [leaf for leaf in leaves if pa.types.is_dictionary(leaf.type)]
+    longest = [max(_sizes(t)[0], default=rg.total_byte_size) for t in texts]
     return max(rg.total_byte_size/rg.num_rows, sum(longest))
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #c9b50170
 def _rows_at_once(f, groups, names, paths, meta, most=2**25):
     "How many rows are at most `most` bytes"
     with reading(f, read_dictionary=paths, metadata=meta) as pf:
         size = max([_row_bytes(pf, g, names) for g in groups])
     if size>8*most:
-        raise InputError(f"{f}: a row may hold {size/2**20:,.0f} MB; should be at most {8*most>>20}")
+        raise InputError(f"{f}: a row may hold {size/2**20:,.0f} MB"
+                         f"; should be at most {8*most>>20}")
     return max(int(most/max(size, 1)), 1)
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #c64509a8
+def _up_to(most, batches, f):
+    "The batches of file `f`, as long as all of them are at most `most` bytes"
+    read = 0
+    for b in batches:
+        read += sum(_sizes(leaf)[1] for c in b.columns for leaf in _leaves(c))
+        if read>most:
+            raise InputError(f"{f}: holds more than {most>>20:,} MB"
+                             f"; should be at most a thousand times its size")
+        yield b
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #d1183d31
 def read_carefully(
@@ -94,20 +125,17 @@ def read_carefully(
     free:int=2**29,  # bytes that are read whatever the size of the file
 ): # iterator of record batches
     "As `read_batches`, some 32 MB at once, and no more than a thousand times the size of the file"
-    read,most = 0,math.inf if is_remote(f) else free+1000*Path(f).stat().st_size
+    most = math.inf if is_remote(f) else free+1000*Path(f).stat().st_size
     with reading(f) as pf:
-        groups = row_groups(pf, groups)
+        meta,groups = pf.metadata,row_groups(pf, groups)
         if not groups: return
-        paths = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY']
-        chats = [c for c in paths if c not in names]  # messages are counted before they are unpacked
-        meta,n = pf.metadata,min(batch_size, _rows_at_once(f, groups, names, paths, pf.metadata))
+        texts = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY']
+        n = min(batch_size, _rows_at_once(f, groups, names, texts, meta))
+    chats = [c for c in texts if c not in names]  # messages are counted before they are unpacked
     with reading(f, read_dictionary=chats, metadata=meta) as pf:
-        for b in pf.iter_batches(n, row_groups=groups, columns=names):
-            read += sum(_sizes(l)[1] for c in b.columns for l in _leaves(c))
-            if read>most: raise InputError(f"{f}: holds more than {most>>20:,} MB"
-                                           f"; should be at most a thousand times its size")
-            yield b
+        yield from _up_to(most, pf.iter_batches(n, row_groups=groups, columns=names), f)
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #74c1ff8b
 def open_carefully(
     path,             # parquet file, folder, pattern or hf:// address, or `Pairs`
     problem:str=None, # column of the problems, where it cannot be guessed

@@ -40,54 +40,91 @@ class StreamingMathDataset(IterableDataset):
         workers:int=1,         # processes of each device that share the work
         buffer:int=10_000,     # rows in memory
         epochs=None,           # how many; None: without end
-        place=None,            # (workers,5) where `start` batches lead to, so that nothing need be read again; None: read
+        place=None,            # (workers,5) where `start` batches lead to; None: read them
     ):
-        self.pairs,self.enc = open_pairs(data).keep('family'),Encoder(tok, max_seq_len, split, families)
-        self.loss_on,self.batch_size,self.seed,self.start = loss_on,batch_size,seed,start
-        self.rank,self.world,self.workers,self.buffer,self.epochs = rank,world,workers,buffer,epochs
-        n = len(self.pairs.groups)
-        if world*workers>n:
-            raise InputError(f"{self.pairs.path}: {n} row groups"
-                             f"; should be at least {world*workers}, for {world} devices with {workers} workers")
-        first = self._beginning()
-        if place is not None and not (place.shape==first.shape and (place[:,[0,4]]==first[:,[0,4]]).all()):
-            raise InputError("place: of another stream; should be of the same data, tokenizer, seed, batch size, devices and workers")
-        self.skip,self.place = (start,first) if place is None else (0,place)
+        self.pairs = open_pairs(data).keep('family')
+        self.enc = Encoder(tok, max_seq_len, split, families)
+        self.loss_on,self.batch_size,self.seed = loss_on,batch_size,seed
+        self.rank,self.world,self.workers = rank,world,workers
+        self.start,self.buffer,self.epochs = start,buffer,epochs
+        self._check_groups()
+        self.skip,self.place = start,self._beginning()
+        if place is not None: self._go_on(place)
 
-    def __iter__(self):
-        w = get_worker_info()
-        if (n := w.num_workers if w else 1)!=self.workers:
-            raise InputError(f"workers={self.workers}: the loader has {n}; should be the same")
-        k = (w.id+self.start)%n if w else 0  # the loader asks worker 0 first, and takes batches from its workers in turn
-        return islice(self._batches(*self.place[k].tolist()), max((self.skip-k+n-1)//n, 0), None)
+    def __iter__(self): return self._iterate(get_worker_info())
+
+# %% ../../nbs/7_engine/07_stream.ipynb #1ab5d7bb
+@patch
+def _check_groups(self:StreamingMathDataset):
+    "Are there enough row groups for all readers?"
+    groups,readers = len(self.pairs.groups),self.world*self.workers
+    if readers>groups:
+        raise InputError(f"{self.pairs.path}: {groups} row groups; should be at least {readers}, "
+                         f"for {self.world} devices with {self.workers} workers")
 
 # %% ../../nbs/7_engine/07_stream.ipynb #753a086d
 @patch
 def _beginning(self:StreamingMathDataset):
     "The place of each worker before anything was read"
-    parts = [self.pairs.groups, [s[:2] for s in self.pairs.stamp()], self.enc.tok.to_str(), self.enc.max_seq_len, self.enc.split, self.enc.families,
+    enc,stamp = self.enc,[s[:2] for s in self.pairs.stamp()]
+    parts = [self.pairs.groups, stamp, enc.tok.to_str(), enc.max_seq_len, enc.split, enc.families,
              self.batch_size, self.seed, self.rank, self.world, self.workers, self.buffer]
-    key = int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=7).digest(), 'little')
+    hashed = blake2b(json.dumps(parts).encode(), digest_size=7).digest()
+    key = int.from_bytes(hashed, 'little')
     return torch.tensor([[k,0,0,0,key] for k in range(self.workers)])
+
+# %% ../../nbs/7_engine/07_stream.ipynb #183531aa
+@patch
+def _go_on(self:StreamingMathDataset, place):
+    "Start at `place`, if it is one of this stream"
+    first,named = self.place,[0,4]  # the worker and the key
+    if place.shape!=first.shape or not (place[:,named]==first[:,named]).all():
+        raise InputError("place: of another stream; should be of the same data, tokenizer, seed, "
+                         "batch size, devices and workers")
+    self.skip,self.place = 0,place
+
+# %% ../../nbs/7_engine/07_stream.ipynb #a7a8b500
+@patch
+def _iterate(self:StreamingMathDataset, info):
+    "The batches of a loader's worker; `info` is None without workers"
+    n = info.num_workers if info else 1
+    if n!=self.workers:
+        raise InputError(f"workers={self.workers}: the loader has {n}; should be the same")
+    worker = (info.id+self.start)%n if info else 0
+    skip = len(range(worker, self.skip, n))  # its share of the batches to skip
+    return islice(self._batches(*self.place[worker].tolist()), skip, None)
 
 # %% ../../nbs/7_engine/07_stream.ipynb #b8597938
 @patch
+def _groups(self:StreamingMathDataset, part, epoch):
+    "The row groups that `part` reads in an epoch, in order"
+    order = np.random.default_rng([self.seed,epoch]).permutation(len(self.pairs.groups))
+    return order[part::self.world*self.workers]
+
+# %% ../../nbs/7_engine/07_stream.ipynb #ca7f51e7
+@patch
 def _rows(self:StreamingMathDataset, part, epoch, row):
-    "Usable rows of `part`, from a place on: (epoch, row, ids, prompt length); None where an epoch ends"
+    "Usable rows from a place on: (epoch, row, ids, prompt length); None where an epoch ends"
     while self.epochs is None or epoch<self.epochs:
-        order = np.random.default_rng([self.seed,epoch]).permutation(len(self.pairs.groups))
         found = row  # of an epoch that began elsewhere we do not know
-        for b in self.pairs.batches(min(self.buffer, 1000), order[part::self.world*self.workers], row):
+        for b in self.pairs.batches(min(self.buffer, 1000), self._groups(part, epoch), row):
             for i,ids,n in self.enc(b)[['row','ids','n']].itertuples(index=False):
                 yield epoch,row+i,np.array(ids, np.int32),n
                 found += 1
             row += len(b)
-        if not found:
-            raise InputError(f"part {part} of {self.world*self.workers}: no usable row; left out: {self.enc.skipped}"
-                             f"; should have fewer devices or workers, or smaller row groups")
+        if not found: self._refuse(part)
         yield None
         epoch,row = epoch+1,0
 
+# %% ../../nbs/7_engine/07_stream.ipynb #cb96a1b7
+@patch
+def _refuse(self:StreamingMathDataset, part):
+    "A part without rows would go through its epochs for ever"
+    raise InputError(f"part {part} of {self.world*self.workers}: no usable row; "
+                     f"left out: {self.enc.skipped}; "
+                     f"should have fewer devices or workers, or smaller row groups")
+
+# %% ../../nbs/7_engine/07_stream.ipynb #c32e78a8
 @patch
 def _buffers(self:StreamingMathDataset, rows):
     "Lists of rows that make whole batches, and where the next list starts"
@@ -97,22 +134,34 @@ def _buffers(self:StreamingMathDataset, rows):
         if r: held.append(r)
         if len(held)<(full if r else size): continue
         whole = len(held)//size*size
-        epoch,row = held[whole][:2] if whole<len(held) else (held[-1][0], held[-1][1]+1)
-        yield held[:whole],(epoch,row)
+        epoch,row = held[-1][:2]
+        after = held[whole][:2] if whole<len(held) else (epoch,row+1)
+        yield held[:whole],after
         held = held[whole:]
     if held: yield held,(self.epochs,0)  # the last batch of all may be short
 
+# %% ../../nbs/7_engine/07_stream.ipynb #ebb45558
 @patch
 def _batches(self:StreamingMathDataset, worker, epoch, row, done, key):
     "Batches of a worker from a place on, each with the place after it"
     at,part = (epoch,row),self.rank*self.workers+worker
     for rows,after in self._buffers(self._rows(part, *at)):
-        lens,rng = np.array([len(ids) for *_,ids,_ in rows]),np.random.default_rng([self.seed,*at,part])
+        lens = np.array([len(ids) for *_,ids,_ in rows])
+        rng = np.random.default_rng([self.seed,*at,part])
         order = length_batches(lens, self.batch_size, rng)
         for j in range(done, len(order)):
             place = (*at,j+1) if j+1<len(order) else (*after,0)
-            yield collate([to_example(*rows[i][2:], self.loss_on) for i in order[j]]) | dict(place=torch.tensor([worker,*place,key]))
+            batch = collate([to_example(*rows[i][2:], self.loss_on) for i in order[j]])
+            yield batch | dict(place=torch.tensor([worker,*place,key]))
         at,done = after,0
+
+# %% ../../nbs/7_engine/07_stream.ipynb #02fb659c
+def _open_stream(task, batch_size, start, rank, world, place):
+    "The stream that a run's settings ask for"
+    c = task.cfg.train
+    return StreamingMathDataset(
+        open_carefully(task.data), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on,
+        batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place)
 
 # %% ../../nbs/7_engine/07_stream.ipynb #6e33f000
 def stream_batches(
@@ -124,16 +173,14 @@ def stream_batches(
     place=None,     # where `start` batches lead to, as it came with the batch before; None: read
 ): # endless iterator of batches, each with the place after it, (workers,5)
     "Batches of a stream, by as many workers as the run asks for"
-    c = task.cfg.train
-    ds = StreamingMathDataset(
-        open_carefully(task.data), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on, batch_size//world,
-        c.seed, rank, world, start, max(c.workers,1), place=place)
+    ds = _open_stream(task, batch_size, start, rank, world, place)
     places = ds.place.clone()
-    for batch in DataLoader(ds, batch_size=None, num_workers=c.workers):
+    for batch in DataLoader(ds, batch_size=None, num_workers=task.cfg.train.workers):
         now = batch.pop('place')
         places[now[0]] = now
         yield batch,places.clone()
 
+# %% ../../nbs/7_engine/07_stream.ipynb #ed44a765
 def row_source(
     c, # a `TrainConfig`
 ): # dict: what `TextTask` is to be given
