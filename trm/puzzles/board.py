@@ -22,6 +22,7 @@ from ..files import InputError
 # %% ../../nbs/5_puzzles/00_board.ipynb #a1eeb701
 maze_chars = '# SGo'  # wall, free, start, goal, path
 
+# %% ../../nbs/5_puzzles/00_board.ipynb #acb283e5
 def sudoku_chars(
     side:int, # cells on a side of the board, at most 35
 ): # the blank and the digits, as one string
@@ -39,16 +40,16 @@ def box_shape(
     return rows,side//rows
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #d060dcad
-def encode_boards(
-    texts,        # boards as strings of equal length
-    chars:str,    # the alphabet: `sudoku_chars(side)` or `maze_chars`
-    where:str='', # file or column the boards come from, for errors
-): # (n,cells) int64
-    "Tokens of boards; `0` is also a Sudoku's blank"
-    return torch.from_numpy(_encode(list(texts), chars, where)).long()
+def _token_table(chars):
+    "The token of each byte, (256,) uint8"
+    table = np.zeros(256, np.uint8)
+    table[list(chars.encode())] = range(1, len(chars)+1)
+    if '.' in chars: table[ord('0')] = 1
+    return table
 
-def _encode(texts, chars, where, cells=None):
-    at = f"{where}: row " if where else "row "
+# %% ../../nbs/5_puzzles/00_board.ipynb #3065a847
+def _check_texts(texts, at, cells):
+    "Refuse a board that is no text or has another length; `at` begins the message"
     for i,t in enumerate(texts):
         if not isinstance(t, str): raise InputError(f"{at}{i+1}: {t!r} is no board; should be text")
         if cells and len(t)!=cells:
@@ -57,16 +58,29 @@ def _encode(texts, chars, where, cells=None):
         if len(t)!=len(texts[0]):
             raise InputError(f"{at}{i+1}: {len(t)} characters"
                              f"; should be {len(texts[0])} as in row 1")
-    table = np.zeros(256, np.uint8)
-    table[list(chars.encode())] = range(1, len(chars)+1)
-    if '.' in chars: table[ord('0')] = 1
+
+# %% ../../nbs/5_puzzles/00_board.ipynb #7b12412e
+def _encode(texts, chars, where, cells=None):
+    "Tokens of boards, (n,cells) uint8"
+    at = f"{where}: row " if where else "row "
+    _check_texts(texts, at, cells)
     codes = np.frombuffer(''.join(texts).encode('latin-1', 'replace'), np.uint8)  # 1 byte each
-    ids = table[codes].reshape(len(texts), len(texts[0]) if texts else cells or 0)
+    width = len(texts[0]) if texts else cells or 0
+    ids = _token_table(chars)[codes].reshape(len(texts), width)
     if not ids.all():
         i,j = np.argwhere(ids==0)[0]
         raise InputError(f"{at}{i+1}, position {j+1}: {texts[i][j]!r}"
                          f"; should be one of {chars!r}")
     return ids
+
+# %% ../../nbs/5_puzzles/00_board.ipynb #c7b844cc
+def encode_boards(
+    texts,        # boards as strings of equal length
+    chars:str,    # the alphabet: `sudoku_chars(side)` or `maze_chars`
+    where:str='', # file or column the boards come from, for errors
+): # (n,cells) int64
+    "Tokens of boards; `0` is also a Sudoku's blank"
+    return torch.from_numpy(_encode(list(texts), chars, where)).long()
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #9b52699c
 def decode_boards(
@@ -97,11 +111,13 @@ class Boards:
         rows = np.arange(len(self))[rows].copy()
         return Boards(self.inputs[rows], self.labels[rows], self.table.iloc[rows])
 
-    def assign(self,
-        **columns, # values, or one for all rows
-    ): # `Boards`
-        "The same boards with other columns"
-        return replace(self, table=self.table.assign(**columns))
+# %% ../../nbs/5_puzzles/00_board.ipynb #58856912
+@patch
+def assign(self:Boards,
+    **columns, # values, or one for all rows
+): # `Boards`
+    "The same boards with other columns"
+    return replace(self, table=self.table.assign(**columns))
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #62a9de81
 @patch(cls_method=True)
@@ -110,15 +126,27 @@ def join(cls:Boards,
     where:str='', # file or pattern the boards come from, for errors
 ): # `Boards`
     "Several sets one after the other"
-    for k in ('inputs','labels'):
-        sizes = sorted({getattr(b, k).shape[1] for b in parts})
+    pairs = [b.inputs for b in parts],[b.labels for b in parts]
+    for ids in pairs:
+        sizes = sorted({x.shape[1] for x in ids})
         if len(sizes)>1:
             raise InputError(f"{where or 'boards'}: {' and '.join(map(str, sizes))} cells"
                              "; should be of one size")
-    inputs,labels = (torch.cat([getattr(b, k) for b in parts]) for k in ('inputs','labels'))
-    return cls(inputs, labels, pd.concat([b.table for b in parts], ignore_index=True))
+    return cls(*map(torch.cat, pairs), pd.concat([b.table for b in parts], ignore_index=True))
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #3d0b2838
+def _column(df, name, where):
+    "The boards of a column, which must be there and without gaps"
+    at = f"{where}: " if where else ''
+    if name not in df:
+        raise InputError(f"{at}no column {name} among {', '.join(map(str, df))}"
+                         "; should have question and answer")
+    gaps = df[name].isna()
+    if gaps.any():
+        raise InputError(f"{at}row {gaps.values.argmax()+1} has no {name}; should be text")
+    return df[name].astype(str).tolist()
+
+# %% ../../nbs/5_puzzles/00_board.ipynb #785b9bfc
 @patch(cls_method=True)
 def from_frame(cls:Boards,
     df:pd.DataFrame, # `question` and `answer` as text, and other columns
@@ -127,24 +155,19 @@ def from_frame(cls:Boards,
     cells:int=None,  # cells that a board should have; None: those of the first
 ): # `Boards`
     "Boards out of a table of text"
-    at = f"{where}: " if where else ''
-    for k in ('question','answer'):
-        if k not in df:
-            raise InputError(f"{at}no column {k} among {', '.join(map(str, df))}"
-                             "; should have question and answer")
-        if df[k].isna().any():
-            raise InputError(f"{at}row {df[k].isna().values.argmax()+1} has no {k}; should be text")
-    ids = [_encode(df[k].astype(str).tolist(), chars, f"{where}{', '*bool(where)}{k}", cells)
-           for k in ('question','answer')]
+    texts = {k: _column(df, k, where) for k in ('question','answer')}
+    ids = [_encode(t, chars, f"{where}, {k}" if where else k, cells) for k,t in texts.items()]
     table = df.drop(columns=['question','answer']).reset_index(drop=True)
     return cls(*map(torch.from_numpy, ids), table)
 
+# %% ../../nbs/5_puzzles/00_board.ipynb #5df2c88c
 @patch
 def to_frame(self:Boards,
     chars:str, # the alphabet
 ): # data frame: `question` and `answer` as text, then the other columns
     "Boards as a table of text"
-    q,a = (decode_boards(ids, chars) for ids in (self.inputs, self.labels))
+    q = decode_boards(self.inputs, chars)
+    a = decode_boards(self.labels, chars)
     return self.table.assign(question=q, answer=a)[['question','answer',*self.table]]
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #2c78588a
@@ -153,9 +176,9 @@ def board_keys(
 ): # list of n bytes
     "The tokens of each board as bytes: equal boards have equal ones"
     ids = np.asarray(torch.as_tensor(ids).cpu()).astype(np.uint8)
-    text,n = ids.tobytes(),ids.shape[1]
-    return [text[i*n:(i+1)*n] for i in range(len(ids))]
+    return [row.tobytes() for row in ids]
 
+# %% ../../nbs/5_puzzles/00_board.ipynb #dbe830af
 def from_keys(
     keys,      # bytes, as `board_keys` gives them
     cells:int, # cells of a board
@@ -167,30 +190,47 @@ def from_keys(
 colors = dict(given='#888888', right='#2a8f3c', wrong='#d62828', plain='#000000')
 _pale = dict(given='#ffffff', right='#b5dfb0', wrong='#f4a6a0', plain='#ffffff')
 
+# %% ../../nbs/5_puzzles/00_board.ipynb #ffb633f2
+def _kind(c, given, truth, sudoku):
+    "'given', 'right', 'wrong' or, without a truth, 'plain'"
+    if truth is not None and c!=truth: return 'wrong'
+    if sudoku and given not in '.0': return 'given'
+    return 'plain' if truth is None else 'right'
+
+# %% ../../nbs/5_puzzles/00_board.ipynb #2a6890ea
 def _kinds(board, given, truth, sudoku):
-    "'given', 'right', 'wrong' or, without a truth, 'plain', for each cell"
+    "The kind of each cell; a board alone is its own question"
     if given is None: given = board if truth is None else '.'*len(board)
-    def kind(c, g, t):
-        if t is not None and c!=t: return 'wrong'
-        return 'given' if sudoku and g not in '.0' else 'plain' if t is None else 'right'
-    return [kind(*cgt) for cgt in zip(board, given, truth or [None]*len(board))]
+    truth = truth or [None]*len(board)
+    return [_kind(*cell, sudoku) for cell in zip(board, given, truth)]
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #64e651f6
 def _draw_digits(ax, board, side, kinds):
+    "Write digits and lines; the colours of the cells"
     for i,(c,k) in enumerate(zip(board, kinds)):
-        if c!='.': ax.text(i%side, i//side, c, ha='center', va='center', color=colors[k],
-                           fontsize=min(12, 120/side), weight='normal' if k=='given' else 'bold')
+        if c=='.': continue
+        weight = 'normal' if k=='given' else 'bold'
+        ax.text(i%side, i//side, c, ha='center', va='center', color=colors[k],
+                fontsize=min(12, 120/side), weight=weight)
     for step,lines in zip(box_shape(side), (ax.axhline, ax.axvline)):
         for i in range(side+1): lines(i-.5, color='black', lw=.4 if i%step else 1.6, clip_on=False)
     return [_pale[k] for k in kinds]
 
+# %% ../../nbs/5_puzzles/00_board.ipynb #208e3cd8
 def _draw_maze(ax, board, side, kinds):
+    "Write S, G and padding; the colours of the cells"
     for i,c in enumerate(board):
         if c in 'SG?': ax.text(i%side, i//side, c, ha='center', va='center', size=min(10, 120/side))
     ground = {'o': _pale['right'], '#': '#333333'}
     return [_pale[k] if k=='wrong' else ground.get(c, '#ffffff') for c,k in zip(board, kinds)]
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #53cccdcd
+def _as_text(board, chars):
+    "A board as text, be it text, tokens or None"
+    if board is None or isinstance(board, str): return board
+    return decode_boards(torch.as_tensor(board)[None], chars)[0]
+
+# %% ../../nbs/5_puzzles/00_board.ipynb #b5627c98
 def draw_board(
     board,      # text or (cells,) tokens
     chars:str,  # the alphabet
@@ -199,15 +239,12 @@ def draw_board(
     truth=None, # the answer, text or tokens
 ): # the axes
     "Draw a board: grey given, green right, red wrong"
-    def text(b):
-        if b is None or isinstance(b, str): return b
-        return decode_boards(torch.as_tensor(b)[None], chars)[0]
-    board,given,truth = map(text, (board, given, truth))
-    side = isqrt(len(board))
+    board,given,truth = (_as_text(b, chars) for b in (board, given, truth))
+    side,sudoku = isqrt(len(board)),'.' in chars
     if side*side!=len(board): raise InputError(f"board of {len(board)} cells; should be a square")
     if ax is None: _,ax = plt.subplots(figsize=(min(.6+.3*side, 6),)*2)
-    draw = _draw_digits if '.' in chars else _draw_maze
-    cells = draw(ax, board, side, _kinds(board, given, truth, '.' in chars))
-    ax.imshow(np.array([to_rgb(c) for c in cells]).reshape(side, side, 3))
+    draw = _draw_digits if sudoku else _draw_maze
+    pale = draw(ax, board, side, _kinds(board, given, truth, sudoku))
+    ax.imshow(np.array([to_rgb(c) for c in pale]).reshape(side, side, 3))
     ax.set(xticks=[], yticks=[])
     return ax

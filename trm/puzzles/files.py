@@ -30,23 +30,36 @@ from .solver import make_sudoku
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #9ec75370
 def _load(path):
-    return np.array(np.lib.format.open_memmap(check_file(path, 'an array'), 'r'))  # never more than the file has
+    "An array; as it is mapped first, no more is read than the file has"
+    return np.array(np.lib.format.open_memmap(check_file(path, 'an array'), 'r'))
 
-def _read_arrays(path, chars, cells):
-    read_json(path/'dataset.json')  # written last: else not whole
-    pair = [_load(path/f'all__{k}.npy') for k in ('inputs','labels')]
-    for a in pair:
-        if a.ndim!=2 or a.shape!=pair[0].shape or not np.issubdtype(a.dtype, np.integer):
+# %% ../../nbs/5_puzzles/04_files.ipynb #7a7ff112
+def _check_arrays(path, inputs, labels, cells):
+    "Refuse arrays that are no integers, or not of one shape, or of another size"
+    for a in (inputs, labels):
+        if a.ndim!=2 or a.shape!=inputs.shape or not np.issubdtype(a.dtype, np.integer):
             raise InputError(f"{path}: {a.dtype} of shape {a.shape}"
                              "; should be integers, as many in inputs as in labels")
-    if cells and pair[0].shape[1]!=cells:
-        raise InputError(f"{path}: {pair[0].shape[1]} cells"
+    if cells and inputs.shape[1]!=cells:
+        raise InputError(f"{path}: {inputs.shape[1]} cells"
                          f"; should be {cells}, for side={isqrt(cells)}")
-    for k,a in zip(('inputs','labels'), pair):
-        for i,j in np.argwhere((a<1)|(a>len(chars)))[:1]:
-            raise InputError(f"{path}, {k}: row {i+1}, position {j+1}: {a[i,j]}"
-                             f"; should be one of the tokens 1 to {len(chars)}, for {chars!r}")
-    inputs,labels = (torch.from_numpy(a.astype(np.uint8)) for a in pair)
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #42405e43
+def _check_tokens(where, a, chars):
+    "Refuse tokens that are not of the alphabet"
+    for i,j in np.argwhere((a<1)|(a>len(chars)))[:1]:
+        raise InputError(f"{where}: row {i+1}, position {j+1}: {a[i,j]}"
+                         f"; should be one of the tokens 1 to {len(chars)}, for {chars!r}")
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #636b702a
+def _read_arrays(path, chars, cells):
+    "Boards out of a folder of arrays"
+    read_json(path/'dataset.json')  # written last: else not whole
+    inputs,labels = (_load(path/f'all__{k}.npy') for k in ('inputs','labels'))
+    _check_arrays(path, inputs, labels, cells)
+    _check_tokens(f'{path}, inputs', inputs, chars)
+    _check_tokens(f'{path}, labels', labels, chars)
+    inputs,labels = (torch.from_numpy(a.astype(np.uint8)) for a in (inputs, labels))
     return Boards(inputs, labels, pd.DataFrame(index=range(len(inputs))))
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #377310e4
@@ -54,31 +67,39 @@ def _names(names, path):
     "Columns to read, if they are few and differ"
     if len(names)>1000:
         raise InputError(f"{path}: has {len(names)} columns; should have at most 1000")
-    if twice := [n for n,k in Counter(names).items() if k>1]:
-        raise InputError(f"{path}: has the column {twice[0]} twice; should have it once")
+    twice = [n for n,k in Counter(names).items() if k>1]
+    if twice: raise InputError(f"{path}: has the column {twice[0]} twice; should have it once")
     return names
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #17e87c54
+def _is_flat(t): return is_text(t) or pa.types.is_primitive(t) or pa.types.is_dictionary(t)
+
 def _read_parquet(path, read):
-    schema = read_schema(path)
-    def flat(t): return is_text(t) or pa.types.is_primitive(t) or pa.types.is_dictionary(t)
-    rows = list(read(path, _names([f.name for f in schema if flat(f.type)], path)))
+    "The columns of text and of numbers as a data frame"
+    names = [f.name for f in read_schema(path) if _is_flat(f.type)]
+    rows = list(read(path, _names(names, path)))
     table = pa.Table.from_batches(rows, rows[0].schema if rows else pa.schema([]))
     return table.to_pandas(ignore_metadata=True)
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #cd822900
 def _read_csv(path):
+    "A csv as a data frame, boards as text"
     with open(path, newline='', encoding='utf-8-sig') as f:
         _names(f.readline(2**20).strip('\r\n').split(','), path)
     return pd.read_csv(path, dtype=dict(question=str, answer=str), keep_default_na=False,
                        encoding='utf-8-sig')
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #b45f2866
 def _read(path, chars, read, cells):
+    "Boards out of one file or folder"
     if path.is_dir(): boards = _read_arrays(path, chars, cells)
     elif path.suffix in ('.csv','.parquet'):
         check_file(path, 'a puzzle file')
         df = _read_csv(path) if path.suffix=='.csv' else _read_parquet(path, read)
         boards = Boards.from_frame(df, chars, path, cells)
-    else: raise InputError(f"{path}: is no puzzle file"
-                           "; should be .csv, .parquet or a folder of arrays")
+    else:
+        raise InputError(f"{path}: is no puzzle file"
+                         "; should be .csv, .parquet or a folder of arrays")
     if not len(boards): raise InputError(f"{path}: no rows; should have at least one puzzle")
     return boards
 
@@ -105,22 +126,35 @@ def _write_array(path, a):
         with open(p, 'wb') as f: np.save(f, a)
     write_file(path, write)
 
-def _write_arrays(boards, path, chars):
-    inputs,labels = boards.inputs.numpy(),boards.labels.numpy()
-    if inputs.shape!=labels.shape:
-        raise InputError(f"{path}: answers should be as long as questions")
+# %% ../../nbs/5_puzzles/04_files.ipynb #0878c702
+def _describe(boards, chars):
+    "What the published programs want to know of a folder of arrays"
     n = len(boards)
-    meta = dict(seq_len=inputs.shape[1], vocab_size=len(chars)+1, pad_id=0, ignore_label_id=0,
-                blank_identifier_id=0, num_puzzle_identifiers=1, total_groups=n, total_puzzles=n,
-                mean_puzzle_examples=1, sets=['all'])
-    path.mkdir(parents=True, exist_ok=True); (path/'dataset.json').unlink(missing_ok=True)
-    each = np.arange(n+1, dtype=np.int32)  # each row its own puzzle and group
-    arrays = dict(inputs=inputs, labels=labels, puzzle_identifiers=np.zeros(n, np.int32),
-                  puzzle_indices=each, group_indices=each)
-    for k,a in arrays.items(): _write_array(path/f'all__{k}.npy', a)
-    write_file(path.parent/'identifiers.json', lambda p: p.write_text('["<blank>"]'))
-    write_file(path/'dataset.json', lambda p: p.write_text(json.dumps(meta)))
+    return dict(seq_len=boards.inputs.shape[1], vocab_size=len(chars)+1, pad_id=0,
+                ignore_label_id=0, blank_identifier_id=0, num_puzzle_identifiers=1,
+                total_groups=n, total_puzzles=n, mean_puzzle_examples=1, sets=['all'])
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #f510595c
+def _to_arrays(boards):
+    "The arrays of a folder by name; each row is a puzzle and a group of its own"
+    n = len(boards)
+    each = np.arange(n+1, dtype=np.int32)
+    return dict(inputs=boards.inputs.numpy(), labels=boards.labels.numpy(),
+                puzzle_identifiers=np.zeros(n, np.int32), puzzle_indices=each, group_indices=each)
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #7882a507
+def _write_arrays(boards, path, chars):
+    "Boards to a folder of arrays"
+    if boards.inputs.shape!=boards.labels.shape:
+        raise InputError(f"{path}: answers should be as long as questions")
+    path.mkdir(parents=True, exist_ok=True)
+    (path/'dataset.json').unlink(missing_ok=True)
+    for k,a in _to_arrays(boards).items(): _write_array(path/f'all__{k}.npy', a)
+    write_file(path.parent/'identifiers.json', lambda p: p.write_text('["<blank>"]'))
+    meta = json.dumps(_describe(boards, chars))
+    write_file(path/'dataset.json', lambda p: p.write_text(meta))
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #4a914de6
 def write_puzzles(
     boards:Boards, # at least one
     path,          # .csv, .parquet; any other name: a folder of .npy arrays
@@ -136,20 +170,42 @@ def write_puzzles(
     else: _write_arrays(boards, path, chars)
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #5ec46d2d
+def _find_named(folder, name):
+    "The file, the shards or the folder of this name"
+    for suffix in ('.parquet','.csv'):
+        p = folder/f'{name}{suffix}'
+        if p.is_file(): return p
+    shards = sorted(folder.glob(f'{name}-*.parquet'))
+    if shards: return shards[0] if len(shards)==1 else folder/f'{name}-*.parquet'
+    if (folder/name/'all__inputs.npy').is_file(): return folder/name
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #b90d13db
 def find_split(
     path,      # a folder, or a file
     split:str, # 'train', 'valid' or 'test'
 ): # what `read_puzzles` takes, or None
     "Where a folder keeps a split"
-    for name in (split,'validation')[:1+(split=='valid')]:
-        files = [Path(path)/f'{name}{s}' for s in ('.parquet','.csv')]
-        for p in files:
-            if p.is_file(): return p
-        shards = sorted(Path(path).glob(f'{name}-*.parquet'))
-        if shards: return shards[0] if len(shards)==1 else Path(path)/f'{name}-*.parquet'
-        if (Path(path)/name/'all__inputs.npy').is_file(): return Path(path)/name
+    names = (split,'validation') if split=='valid' else (split,)
+    found = (_find_named(Path(path), name) for name in names)
+    return next(filter(None, found), None)
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #5036622a
+def _board_column(head):
+    "Which column of a header holds the boards; None if it is no header"
+    head = [c.strip().lower() for c in head]
+    return next((head.index(n) for n in ('question','board','puzzle') if n in head), None)
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #6b7ec293
+def _take_boards(f, most):
+    "At most `most` boards of an open csv"
+    rows = filter(None, csv.reader(f))
+    first = next(rows, None)
+    if first is None: return []
+    column = _board_column(first)
+    if column is None: rows,column = chain([first], rows),0
+    return [r[column] if len(r)>column else '' for r in islice(rows, most)]
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #ffdcce53
 def read_boards(
     path, # .csv with a column `question`, `board` or `puzzle`, or text with one board a line
     most:int=10**6, # boards in a file
@@ -157,34 +213,38 @@ def read_boards(
     "Boards to be solved"
     check_file(path, 'a csv of boards')
     try:
-        with open(path, newline='', encoding='utf-8-sig') as f:
-            rows = filter(None, csv.reader(f))
-            first = next(rows, [])
-            head = [c.strip().lower() for c in first]
-            i = next((head.index(n) for n in ('question','board','puzzle') if n in head), None)
-            rows = chain([first]*(i is None and first!=[]), rows)
-            boards = [r[i or 0] if len(r)>(i or 0) else '' for r in islice(rows, most+1)]
+        with open(path, newline='', encoding='utf-8-sig') as f: boards = _take_boards(f, most+1)
     except (OSError, ValueError, csv.Error) as e:
-        raise InputError(f"{path}: not readable ({e.strerror if isinstance(e, OSError) else e})"
-                         f"; should be a csv of boards") from None
+        why = e.strerror if isinstance(e, OSError) else e
+        raise InputError(f"{path}: not readable ({why}); should be a csv of boards") from None
     if not boards: raise InputError(f"{path}: no boards; should have at least one line")
     if len(boards)>most:
         raise InputError(f"{path}: more than {most:,} boards; should be in several files")
     return boards
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #4e37761f
+def _by_first_row(grids):
+    "Grids (b,cells) with the digits 1, 2, 3, ... in the first row"
+    n,side = len(grids),isqrt(grids.shape[1])
+    order = torch.arange(1, side+1, device=grids.device).expand(n, side)
+    names = grids.new_zeros(n, side+2).scatter_(1, grids[:,:side], order)
+    return names.gather(1, grids)
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #12f7b0ec
+def _powers(n):
+    "The first `n` powers of an odd number, modulo 2**64, as int64 holds them"
+    powers = [pow(6364136223846793005, i, 2**64) for i in range(n)]
+    return [p-2**64*(p>=2**63) for p in powers]
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #de8dc436
 def grid_class(
     solutions:torch.Tensor, # (b,cells) tokens of filled grids
 ): # (b,) int64, equal for grids that differ in the names of digits only
     "An identity of each grid up to relabelling"
-    solutions,side = solutions.long(),isqrt(solutions.shape[1])
-    def like(x): return torch.tensor(x, device=solutions.device)
-    names = solutions.new_zeros(len(solutions), side+2)
-    names.scatter_(1, solutions[:,:side], like(range(1, side+1)).expand(len(solutions), side))
-    powers = [pow(6364136223846793005, i, 2**64) for i in range(side*side)]
-    signed = like([p-2**64*(p>=2**63) for p in powers])
-    return (names.gather(1, solutions)*signed).sum(1)
+    named = _by_first_row(solutions.long())
+    return (named*torch.tensor(_powers(named.shape[1]), device=named.device)).sum(1)
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #cbb4cb42
 def grid_split(
     solutions:torch.Tensor, # (b,cells) tokens of filled grids
 ): # (b,) int64 from 0 to 99
@@ -204,37 +264,51 @@ def board_number(
     turned = map(board_keys, maze_variants(boards.inputs, side))
     return np.array([crc32(min(keys))%100 for keys in zip(*turned)], int)
 
+# %% ../../nbs/5_puzzles/04_files.ipynb #4bddbdc8
 def pick_split(
     number:np.ndarray, # as `board_number` gives it
     split:str,         # 'train', 'valid' or 'test'
     own_test=False,    # is there another file for the test?
 ): # (n,) bool
     "Which rows belong to a split"
-    valid,test = (20<=number)&(number<25),number<20
-    return dict(train=~valid if own_test else ~valid&~test, valid=valid, test=test)[split]
+    test,valid = number<20,(20<=number)&(number<25)
+    train = ~valid if own_test else ~valid&~test
+    return dict(train=train, valid=valid, test=test)[split]
 
 # %% ../../nbs/5_puzzles/04_files.ipynb #c170f9d5
-def make_puzzles(
-    cfg:Config, # `task`, `side`, `puzzles` and `seed` of `cfg.train`
-): # `Boards`, with `split`
-    "As many puzzles as training asks for, and 200 and 500 more to look at"
-    c,most = cfg.train,12 if cfg.train.task=='sudoku' else 40
+def _check_request(c):
+    "Refuse to make boards that are too large, or none"
+    most = 12 if c.task=='sudoku' else 40
     if c.side>most:
         raise InputError(f"side={c.side}: takes too long to make"
                          f"; should be at most {most}, or with data")
     if not c.puzzles:
         raise InputError("data=: no data given"
                          "; should be a file or folder, or puzzles=N to make some")
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #4fffee0d
+def _take_missing(boards, number, missing):
+    "For each split those of its boards that are still missing"
+    rows = {s: np.flatnonzero(pick_split(number, s))[:n] for s,n in missing.items()}
+    return {s: boards[r].assign(split=s) for s,r in rows.items()}
+
+# %% ../../nbs/5_puzzles/04_files.ipynb #19d791cf
+def make_puzzles(
+    cfg:Config, # `task`, `side`, `puzzles` and `seed` of `cfg.train`
+): # `Boards`, with `split`
+    "As many puzzles as training asks for, and 200 and 500 more to look at"
+    c = cfg.train
+    _check_request(c)
     want,share = dict(test=500, train=c.puzzles, valid=200),dict(test=.2, train=.75, valid=.05)
     parts,missing = {s: [] for s in want},dict(want)
+    make = make_sudoku if c.task=='sudoku' else make_mazes
     for i in range(50):
-        n,seed = max(int(1.3*missing[s]/share[s]) for s in want),c.seed+1000*i
-        make = make_sudoku if c.task=='sudoku' else make_mazes
-        boards = make(n, c.side, seed=seed)
-        number = board_number(boards, c.task, c.side)
-        for s in want:
-            rows = np.flatnonzero(pick_split(number, s))[:missing[s]]
-            parts[s].append(boards[rows].assign(split=s)); missing[s] -= len(rows)
+        n = max(int(1.3*missing[s]/share[s]) for s in want)
+        boards = make(n, c.side, seed=c.seed+1000*i)
+        taken = _take_missing(boards, board_number(boards, c.task, c.side), missing)
+        for s,b in taken.items():
+            parts[s].append(b)
+            missing[s] -= len(b)
         if not any(missing.values()): return Boards.join(sum(parts.values(), []))
     have = {s: want[s]-missing[s] for s in want}
     raise InputError(f"puzzles={c.puzzles}: found {have} in 50 tries; should be fewer")

@@ -18,30 +18,54 @@ import torch.nn.functional as F
 from ..files import InputError
 from .board import Boards, board_keys, encode_boards, from_keys, maze_chars
 
-wall_id,free_id,start_id,goal_id,path_id = range(1, 6)  # the tokens of '# SGo'
+# %% ../../nbs/5_puzzles/03_maze.ipynb #4033c8bf
+wall_id = 1   # '#'
+free_id = 2   # ' '
+start_id = 3  # 'S'
+goal_id = 4   # 'G'
+path_id = 5   # 'o'
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #033ff67e
+def _with_border(a, side, value):
+    "Boards (n,cells) with one more column and row that hold `value`, (n,(side+1)**2)"
+    a = a.reshape(len(a), side, side)
+    a = np.pad(a, ((0,0),(0,1),(0,1)), constant_values=value)
+    return a.reshape(len(a), (side+1)**2)
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #4539259e
+def _to_bordered(cells, side): return cells//side*(side+1) + cells%side
+
+def _neighbours(cells, side):
+    "The cells down, left, right and up of `cells` (m,) of boards with a border, (m,4)"
+    return cells[:,None]+[side+1,-1,1,-side-1]
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #e4c648d9
 def _search(free, side, start):
     "Steps (n,cells) from `start` (n,) through `free` (n,cells); -1 where no way leads"
-    n,w = len(free),side+1  # one column and one row of wall between mazes
-    dry = np.pad(free.reshape(n,side,side), ((0,0),(0,1),(0,1))).ravel()
-    dist,mine = np.full(dry.size, -1, np.int16),np.empty(dry.size, np.int32)
-    layer,k = np.arange(n)*w*w + start//side*w + start%side,0
+    n,w = len(free),side+1
+    dry = _with_border(free, side, False).ravel()
+    dist = np.full(dry.size, -1, np.int16)
+    number = np.empty(dry.size, np.int32)
+    layer,k = np.arange(n)*w*w + _to_bordered(start, side),0
     while len(layer):
-        dist[layer],dry[layer],k = k,False,k+1
-        to = (layer[:,None]+[w,-1,1,-w]).ravel()
+        dist[layer] = k
+        dry[layer] = False
+        to = _neighbours(layer, side).ravel()
         to = to[dry[to]]
-        mine[to] = number = np.arange(len(to))
-        layer = to[mine[to]==number]
+        order = np.arange(len(to))
+        number[to] = order
+        layer,k = to[number[to]==order],k+1
     return dist.reshape(n,w,w)[:,:-1,:-1].reshape(n,side*side)
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #fbf39ec3
 def _boards(ids, side):
+    "Mazes (n,cells) as an array"
     ids = torch.as_tensor(ids).cpu().numpy()
     if ids.ndim!=2 or ids.shape[1]!=side*side:
         raise InputError(f"mazes: of shape {ids.shape}; should be (n, {side*side}) for side {side}")
     return ids
 
+# %% ../../nbs/5_puzzles/03_maze.ipynb #03b59bfb
 def _find(ids, token):
     "The cell of the only `token` in each row"
     count = (ids==token).sum(1)
@@ -57,9 +81,19 @@ def maze_distances(
 ): # (n,cells) of int64: steps from the source; -1 at walls and where no way leads
     "How far each cell is from S"
     x = _boards(ids, side)
-    return torch.as_tensor(_search(x>wall_id, side, _find(x, source)), device=ids.device).long()
+    dist = _search(x>wall_id, side, _find(x, source))
+    return torch.as_tensor(dist, device=ids.device).long()
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #fad2cc9f
+def _mark_path(ax, ids, side):
+    "A dot on each cell of the path, with the letters of S and G"
+    r,c = np.divmod((ids>free_id).nonzero()[:,0].numpy(), side)
+    ax.scatter(c, r, s=900/side, color='white', edgecolors='black')
+    for i,j in zip(r, c):
+        letter = maze_chars[ids[i*side+j]-1].strip('o')
+        ax.text(j, i, letter, ha='center', va='center', fontsize=8)
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #2fdc659a
 def draw_distances(
     ids,                # one maze or its label, (cells,) of tokens
     side:int,           # rows and columns
@@ -71,36 +105,51 @@ def draw_distances(
     if ax is None: _,ax = plt.subplots(figsize=(4.5,3.6))
     dist = maze_distances(ids[None], side, source).view(side, side).numpy()
     im = ax.imshow(np.ma.masked_less(dist, 0), cmap='viridis_r')
-    r,c = np.divmod((ids>free_id).nonzero()[:,0].numpy(), side)
-    ax.scatter(c, r, s=900/side, color='white', edgecolors='black')
-    for i,j in zip(r, c):
-        ax.text(j, i, maze_chars[ids[i*side+j]-1].strip('o'), ha='center', va='center', fontsize=8)
+    _mark_path(ax, ids, side)
     ax.set(facecolor='#333333', xticks=[], yticks=[])
     ax.figure.colorbar(im, ax=ax, label=f'steps from {maze_chars[source-1]}')
     return ax
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #9032d91f
+def _walk(dist, side, start):
+    "Boards and cells that are reached, step by step, from `start` down to distance 0"
+    dist = _with_border(dist, side, -1)
+    rows,at = np.arange(len(dist)),_to_bordered(start, side)
+    while len(rows):
+        to = _neighbours(at, side)
+        nearer = dist[rows[:,None],to] == dist[rows,at][:,None]-1
+        at = to[np.arange(len(to)),nearer.argmax(1)]
+        on = dist[rows,at]>0
+        rows,at = rows[on],at[on]
+        yield rows, at//(side+1)*side + at%(side+1)
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #810fe59f
 def solve_maze(
     ids,      # mazes, (n,cells) of tokens
     side:int, # rows and columns
 ): # (n,cells) of the same type: the mazes with a shortest path marked
     "The labels: of all shortest paths the first in the order down, left, right, up"
-    x,w = _boards(ids, side),side+1
-    n,start = len(x),_find(x, start_id)
+    x = _boards(ids, side)
+    start = _find(x, start_id)
     dist = _search(x>wall_id, side, _find(x, goal_id))
-    for i in np.flatnonzero(dist[np.arange(n),start]<0)[:1]:
+    for i in np.flatnonzero(dist[np.arange(len(x)),start]<0)[:1]:
         raise InputError(f"row {i+1}: no way from S to G; should be connected by free cells")
-    dist = np.pad(dist.reshape(n,side,side), ((0,0),(0,1),(0,1)), constant_values=-1).reshape(n,w*w)
-    y,rows,at = np.where(x==path_id, free_id, x),np.arange(n),start//side*w + start%side
-    while len(rows):
-        to = at[:,None]+[w,-1,1,-w]
-        nearer = dist[rows[:,None],to] == dist[rows,at][:,None]-1
-        at = to[np.arange(len(to)),nearer.argmax(1)]
-        on = dist[rows,at]>0; rows,at = rows[on],at[on]
-        y[rows,at//w*side + at%w] = path_id
+    y = np.where(x==path_id, free_id, x)
+    for rows,cells in _walk(dist, side, start): y[rows,cells] = path_id
     return torch.as_tensor(y, device=ids.device)
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #3ebe8031
+def _near(on, dist, side):
+    "(...,cells) bool: has a cell a neighbour in `on` that is one step nearer?"
+    grid = torch.where(on, dist, -9).unflatten(-1, (side,side))
+    p = F.pad(grid, (1,1,1,1), value=-9)
+    down,up = p[...,2:,1:-1],p[...,:-2,1:-1]
+    left,right = p[...,1:-1,:-2],p[...,1:-1,2:]
+    nearer = dist.unflatten(-1, (side,side))-1
+    near = (down==nearer) | (left==nearer) | (right==nearer) | (up==nearer)
+    return near.flatten(-2)
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #f0cb7fdc
 def valid_path(
     preds,     # predicted answers, (...,b,cells) of tokens
     inputs,    # the mazes, (b,cells) of tokens
@@ -112,33 +161,43 @@ def valid_path(
     dist,goal = dist.to(preds.device),inputs==goal_id
     mark = (preds==path_id) & (inputs==free_id)
     kept = ((preds==inputs) | mark).all(-1)
-    on = torch.where(mark | goal | (inputs==start_id), dist, -9).unflatten(-1, (side,side))
-    p,d = F.pad(on, (1,1,1,1), value=-9),dist.unflatten(-1, (side,side))-1
-    near = (p[...,2:,1:-1]==d) | (p[...,1:-1,:-2]==d) | (p[...,1:-1,2:]==d) | (p[...,:-2,1:-1]==d)
-    led = (near.flatten(-2) | ~(mark | goal)).all(-1)
-    return kept & led & (mark.sum(-1) == (dist*goal).sum(-1)-1)
+    path = mark | goal
+    led = (_near(path | (inputs==start_id), dist, side) | ~path).all(-1)
+    no_more = mark.sum(-1) == (dist*goal).sum(-1)-1
+    return kept & led & no_more
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #ef05c0b3
+def _check_lines(lines):
+    "Refuse lines that are not as long as there are lines"
+    for i,line in enumerate(lines):
+        if len(line)!=len(lines):
+            raise InputError(f"maze: line {i+1} has {len(line)} characters; "
+                             f"should have {len(lines)}, as there are {len(lines)} lines")
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #ebf2aeed
+def _check_way(maze, side):
+    "Refuse a maze without one S, one G and a way between them"
+    for c in 'SG':
+        if maze.count(c)!=1: raise InputError(f"maze: {maze.count(c)} cells {c!r}; should be one")
+    try: solve_maze(encode_boards([maze], maze_chars), side)
+    except InputError as e: raise InputError(str(e).replace('row 1', 'maze')) from None
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #6ccbdac4
 def check_maze(
     text:str,      # lines of a maze, or one line with all its cells
     side:int=None, # the side it must have; None: any
 ): # its cells as one text, and its side
     "A maze as typed, or an `InputError` that says what is wrong"
     lines = text.strip('\r\n').splitlines() or ['']
-    maze,tall = ''.join(lines).replace('.', ' '),len(lines)>1
-    want,side = side,len(lines) if tall else isqrt(len(maze))
-    if bad := set(maze)-set('# SG'):
+    maze = ''.join(lines).replace('.', ' ')
+    want,side = side,len(lines) if len(lines)>1 else isqrt(len(maze))
+    bad = set(maze)-set('# SG')
+    if bad:
         raise InputError(f"maze: has {min(bad)!r}; should have # (wall), blank or . (free), S, G")
-    for i,line in enumerate(lines):
-        if tall and len(line)!=side:
-            raise InputError(f"maze: line {i+1} has {len(line)} characters; "
-                             f"should have {side}, as there are {side} lines")
+    if len(lines)>1: _check_lines(lines)
     if side*side!=len(maze): raise InputError(f"maze: {len(maze)} cells; should be a square number")
     if want not in (None,side): raise InputError(f"maze of {side}x{side}; should be {want}x{want}")
-    for c in 'SG':
-        if maze.count(c)!=1: raise InputError(f"maze: {maze.count(c)} cells {c!r}; should be one")
-    try: solve_maze(encode_boards([maze], maze_chars), side)
-    except InputError as e: raise InputError(str(e).replace('row 1', 'maze')) from None
+    _check_way(maze, side)
     return maze,side
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #81a12b29
@@ -157,18 +216,39 @@ def _sieve(rng, n, side, min_path):
         free,at = free[ok],dist.argmax(1)[ok]
     return free
 
+# %% ../../nbs/5_puzzles/03_maze.ipynb #40744bc0
+def _with_ends(free, start, goal):
+    "Tokens (n,cells) of mazes"
+    ids,row = np.where(free, free_id, wall_id),np.arange(len(free))
+    ids[row,start] = start_id
+    ids[row,goal] = goal_id
+    return ids
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #d03f0182
 def _place(rng, free, side, min_path, lots=32):
     "Tokens (m,cells) of the patterns on which one of `lots` pairs of S and G was far enough"
     free = np.repeat(free, lots, 0)
     start,goal = ((rng.random(free.shape, dtype=np.float32)*free).argmax(1) for _ in 'SG')
     dist = _search(free, side, start)
     far = np.flatnonzero(dist[np.arange(len(free)),goal]>=min_path)
-    far = far[np.unique(far//lots, return_index=True)[1]]
-    ids,row = np.where(free[far], free_id, wall_id),np.arange(len(far))
-    ids[row,start[far]],ids[row,goal[far]] = start_id,goal_id
-    return ids
+    first = far[np.unique(far//lots, return_index=True)[1]]  # the first pair of each pattern
+    return _with_ends(free[first], start[first], goal[first])
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #cfa053a9
+def _find_mazes(rng, n, side, min_path, tries, batch=4096):
+    "At least `n` different mazes, as the keys of a dictionary"
+    found,idle = {},0
+    while len(found)<n:
+        if idle>=tries:
+            raise InputError(f"min_path={min_path}: {len(found)} of {n} mazes of side {side}, "
+                             f"none in {tries:,} more tries; should be shorter")
+        had = len(found)
+        ids = _place(rng, _sieve(rng, batch, side, min_path), side, min_path)
+        found.update(dict.fromkeys(board_keys(ids)))
+        idle = 0 if len(found)>had else idle+batch
+    return found
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #4c9f5036
 def make_mazes(
     n:int,             # how many
     side:int=30,       # rows and columns
@@ -180,17 +260,11 @@ def make_mazes(
     if min_path is None: min_path = max(round(3.9*side)-8, 1)
     if side<2 or min_path<1:
         raise InputError(f"side={side}, min_path={min_path}: should be at least 2 and 1")
-    rng,found,idle,batch = np.random.default_rng(seed),{},0,4096
-    while len(found)<n:
-        if idle>=tries:
-            raise InputError(f"min_path={min_path}: {len(found)} of {n} mazes of side {side}, "
-                             f"none in {tries:,} more tries; should be shorter")
-        ids = _place(rng, _sieve(rng, batch, side, min_path), side, min_path)
-        had = len(found); found |= dict.fromkeys(board_keys(ids))
-        idle = 0 if len(found)>had else idle+batch
+    found = _find_mazes(np.random.default_rng(seed), n, side, min_path, tries)
     inputs = from_keys(list(found)[:n], side*side)
     labels = solve_maze(inputs, side)
-    return Boards(inputs, labels, pd.DataFrame(dict(path_len=(labels==path_id).sum(1).numpy()+1)))
+    path_len = (labels==path_id).sum(1).numpy()+1
+    return Boards(inputs, labels, pd.DataFrame(dict(path_len=path_len)))
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #747e63f1
 def maze_variants(

@@ -18,47 +18,65 @@ from .board import Boards, board_keys, box_shape, encode_boards, from_keys, sudo
 from .sudoku import augment_sudoku, units
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #da0c0d85
+def _bits(x):
+    "Places of the ones in `x`"
+    while x:
+        low = x&-x
+        x ^= low
+        yield low.bit_length()-1
+
+# %% ../../nbs/5_puzzles/02_solver.ipynb #fee5ee65
+def _kinds_of(side):
+    "For cells, rows, columns and boxes: offsets of a condition's candidates, and where each begins"
+    (rows,cols),n,n2 = box_shape(side),side,side*side
+    digits,down,across = range(0, n*n2, n2),range(0, n2, n),range(n)
+    inside = [r*n+c for r in range(rows) for c in range(cols)]
+    corners = [r*n+c for r in range(0, n, rows) for c in range(0, n, cols)]
+    return [(digits, range(n2)),
+            (across, [d+r for d in digits for r in down]),
+            (down, [d+c for d in digits for c in across]),
+            (inside, [d+c for d in digits for c in corners])]
+
+# %% ../../nbs/5_puzzles/02_solver.ipynb #a8e40c7d
 @lru_cache
 def _tables(side):
-    "Conditions by kind: offsets, where each begins, those as bits; then what each candidate leaves"
-    (rows,cols),n,n2 = box_shape(side),side,side*side
-    ds,rs,cs = range(0, n*n2, n2),range(0, n2, n),range(n)
-    inside = [r*n+c for r in range(rows) for c in range(cols)]
-    corner = [r*n+c for r in range(0, n, rows) for c in range(0, n, cols)]
-    kinds = [(ds, range(n2)), (cs, [d+r for d in ds for r in rs]),
-             (rs, [d+c for d in ds for c in cs]), (inside, [d+c for d in ds for c in corner])]
-    def bits(ps): return sum(1<<p for p in ps)
-    conditions = [bits(over)<<s for over,starts in kinds for s in starts]
-    full,clash = (1<<n*n2)-1,[0]*(n*n2)
+    "Kinds (offsets, starts as bits, offsets as bits), conditions, what each candidate leaves, all"
+    kinds = _kinds_of(side)
+    def bits(places): return sum(1<<p for p in places)
+    conditions = [bits(offsets)<<s for offsets,starts in kinds for s in starts]
+    full,clash = (1<<side**3)-1,[0]*side**3
     for g in conditions:
         for i in _bits(g): clash[i] |= g
     keep = [full&~g|1<<i for i,g in enumerate(clash)]
     return [(over, bits(starts), bits(over)) for over,starts in kinds],conditions,keep,full
 
-def _bits(x):
-    "Places of the ones in `x`"
-    while x:
-        low = x&-x; x ^= low
-        yield low.bit_length()-1
-
 # %% ../../nbs/5_puzzles/02_solver.ipynb #c486cbf3
+def _forced(cand, kinds):
+    "Candidates that are the only one of a condition; None if a condition has no candidate left"
+    forced = 0
+    for over,starts,spread in kinds:
+        one = two = 0
+        for s in over:
+            m = cand>>s & starts
+            two |= one&m
+            one |= m
+        if one!=starts: return None
+        forced |= (one^two)*spread & cand
+    return forced
+
+# %% ../../nbs/5_puzzles/02_solver.ipynb #b84502a1
 def _settle(cand, kinds, keep):
     "Place all that is forced; 0 if a condition has no candidate left"
     done = 0
     while True:
-        new = 0
-        for over,starts,spread in kinds:
-            one = two = 0
-            for s in over:
-                m = cand>>s & starts
-                two |= one&m; one |= m
-            if one!=starts: return 0
-            new |= (one^two)*spread & cand
-        new &= ~done
+        forced = _forced(cand, kinds)
+        if forced is None: return 0
+        new = forced & ~done
         if not new: return cand
         done |= new
         for i in _bits(new): cand &= keep[i]
 
+# %% ../../nbs/5_puzzles/02_solver.ipynb #97fe41dd
 def _place(digits, side):
     "Candidates that the clues leave; 0 is a blank"
     *_,keep,cand = _tables(side)
@@ -73,31 +91,41 @@ def _smallest(cand, kinds, conditions):
         one = two = three = 0
         for s in over:
             m = cand>>s & starts
-            three |= two&m; two |= one&m; one |= m
-        if pair := two&~three: return (pair&-pair)*spread & cand
+            three |= two&m
+            two |= one&m
+            one |= m
+        pair = two&~three
+        if pair: return (pair&-pair)*spread & cand
     return min((g&cand for g in conditions if (g&cand).bit_count()>1), key=int.bit_count)
 
+# %% ../../nbs/5_puzzles/02_solver.ipynb #f8d96022
 def _search(cand, side, limit, rng=None, most=20_000):
     "At most `limit` solutions within the candidates `cand`; with `rng`, in random order"
     kinds,conditions,keep,_ = _tables(side)
     found,stack = [],[cand]
     while stack and len(found)<limit:
-        if (most := most-1)<0:
+        most -= 1
+        if most<0:
             raise InputError(f"board of {side}x{side}: not solved in 20,000 guesses"
                              "; should be an easier one")
         cand = _settle(stack.pop(), kinds, keep)
-        if not cand: continue
-        if cand.bit_count()==side*side: found.append(cand); continue
-        choice = list(_bits(_smallest(cand, kinds, conditions)))
-        if rng: rng.shuffle(choice)
-        stack += [cand&keep[i] for i in choice]
+        if cand.bit_count()==side*side: found.append(cand)
+        elif cand:
+            choice = list(_bits(_smallest(cand, kinds, conditions)))
+            if rng: rng.shuffle(choice)
+            stack += [cand&keep[i] for i in choice]
     return found
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #4bb1e945
 def _digits(cand, side):
     "The digits of a solution"
-    return [d for _,d in sorted((i%(side*side), i//(side*side)+1) for i in _bits(cand))]
+    digits = [0]*side*side
+    for i in _bits(cand):
+        d,c = divmod(i, side*side)
+        digits[c] = d+1
+    return digits
 
+# %% ../../nbs/5_puzzles/02_solver.ipynb #1134e9e1
 def solve_sudoku(
     board,       # text, or a list of digits with 0 for a blank
     side:int,    # cells on a side of the board
@@ -106,13 +134,35 @@ def solve_sudoku(
     "Solve a board"
     chars = sudoku_chars(side)
     if isinstance(board, str): board = (encode_boards([board], chars)[0]-1).tolist()
-    if len(board)!=side*side: raise InputError(f"board of {len(board)} cells; should be {side*side}")
+    if len(board)!=side*side:
+        raise InputError(f"board of {len(board)} cells; should be {side*side}")
     if not all(0<=d<=side for d in board):
         raise InputError(f"digits {min(board)} to {max(board)}; should be 0 to {side}")
     found = _search(_place(board, side), side, limit)
     return [''.join(chars[d] for d in _digits(s, side)) for s in found]
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #fe90ed82
+def _cell(i, side): return f"row {i//side+1}, column {i%side+1}"
+
+def _check_chars(board, side):
+    "Refuse a character that is no digit of this size and no blank"
+    chars = sudoku_chars(side)
+    for i,c in enumerate(board):
+        if c not in chars: raise InputError(f"{_cell(i, side)}: {c!r}; should be one of {chars}")
+
+# %% ../../nbs/5_puzzles/02_solver.ipynb #60704a06
+def _check_clues(board, side):
+    "Refuse two equal digits in a row, column or box"
+    names = ['row']*side+['column']*side+['box']*side
+    for unit,name in zip(units(side).tolist(), names):
+        first = {}
+        for i in unit:
+            j = first.setdefault(board[i], i)
+            if j!=i and board[i]!='.':
+                raise InputError(f"{_cell(j, side)} and {_cell(i, side)}: both {board[i]}"
+                                 f"; should differ, being in the same {name}")
+
+# %% ../../nbs/5_puzzles/02_solver.ipynb #cb4ee359
 def check_sudoku(
     text:str,      # a board: `.` or `0` for blanks; white space and `|`, `-`, `+` are ignored
     side:int=None, # the side it must have; None: any
@@ -123,22 +173,13 @@ def check_sudoku(
     if len(board) not in (16, 36, 81, 256):
         raise InputError(f"board of {len(board)} cells; should be 16, 36, 81 or 256")
     if want not in (None,side): raise InputError(f"board of {side}x{side}; should be {want}x{want}")
-    chars = sudoku_chars(side)
-    for i,c in enumerate(board):
-        if c not in chars: raise InputError(f"{_cell(i, side)}: {c!r}; should be one of {chars}")
-    for u,name in zip(units(side).tolist(), ['row']*side+['column']*side+['box']*side):
-        for k,i in enumerate(u):
-            for j in u[:k]:
-                if board[i]==board[j]!='.':
-                    raise InputError(f"{_cell(j, side)} and {_cell(i, side)}: both {board[i]}"
-                                     f"; should differ, being in the same {name}")
+    _check_chars(board, side)
+    _check_clues(board, side)
     n = len(solve_sudoku(board, side))
     if n!=1:
-        raise InputError(f"board: {'more than one' if n else 'no'} solution"
-                         "; should have exactly one")
+        many = 'more than one' if n else 'no'
+        raise InputError(f"board: {many} solution; should have exactly one")
     return board,side
-
-def _cell(i, side): return f"row {i//side+1}, column {i%side+1}"
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #ca2e67b2
 def _grid(side, rng):
@@ -146,12 +187,14 @@ def _grid(side, rng):
     row = rng.sample(range(1, side+1), side)
     return _digits(_search(_place(row, side), side, 1, rng)[0], side)
 
+# %% ../../nbs/5_puzzles/02_solver.ipynb #dbc97793
 def _dig(grid, side, rng):
     "Take away clues in random order while the solution stays unique"
     left,n2 = list(grid),side*side
     for c in rng.sample(range(n2), n2):
         d,left[c] = left[c],0
-        if _search(_place(left, side) & ~(1<<(d-1)*n2+c), side, 1): left[c] = d
+        others = _place(left, side) & ~(1<<(d-1)*n2+c)  # all candidates but this one
+        if _search(others, side, 1): left[c] = d
     return left
 
 # %% ../../nbs/5_puzzles/02_solver.ipynb #eb7fdc27
@@ -167,8 +210,9 @@ def make_sudoku(
         if tried>10*n+100:
             raise InputError(f"n={n}: found {len(made)} in {tried} tries; should be fewer")
         grids = [_grid(side, rng) for _ in range(n-len(made))]
-        boards = (torch.tensor(b)+1 for b in ([_dig(g, side, rng) for g in grids], grids))
-        made.update(zip(*map(board_keys, augment_sudoku(*boards, side, gen))))
+        puzzles = [_dig(g, side, rng) for g in grids]
         tried += len(grids)
+        turned = augment_sudoku(torch.tensor(puzzles)+1, torch.tensor(grids)+1, side, gen)
+        made.update(zip(*map(board_keys, turned)))
     inputs,labels = (from_keys(keys, side*side) for keys in (made, made.values()))
     return Boards(inputs, labels, pd.DataFrame(index=range(len(made))))

@@ -27,9 +27,11 @@ def valid_sudoku(
     side:int,            # cells on a side of the board
 ): # (...) bool
     "Does each unit hold each digit once, and do the clues stand?"
-    u = preds[..., units(side).to(preds.device)].sort(-1).values
-    full = (u==torch.arange(2, side+2, device=u.device)).flatten(-2).all(-1)
-    return full & ((inputs<=1)|(preds==inputs)).all(-1)
+    digits = torch.arange(2, side+2, device=preds.device)
+    found = preds[..., units(side).to(preds.device)].sort(-1).values  # (...,units,side)
+    full = (found==digits).flatten(-2).all(-1)
+    clues_stand = ((inputs<=1) | (preds==inputs)).all(-1)
+    return full & clues_stand
 
 # %% ../../nbs/5_puzzles/01_sudoku.ipynb #b8a0f1b4
 def _line_order(n, side, size, rand):
@@ -38,6 +40,24 @@ def _line_order(n, side, size, rand):
     within = rand(n, side//size, size).argsort(-1)
     return (band[...,None]*size+within).flatten(1)
 
+# %% ../../nbs/5_puzzles/01_sudoku.ipynb #f6ecb0c5
+def _random_moves(n, side, rand):
+    "(n,cells): for each board the cells in the order of a random move"
+    rows,cols = box_shape(side)
+    r = _line_order(n, side, rows, rand)
+    c = _line_order(n, side, cols, rand)
+    cells = r[:,:,None]*side+c[:,None,:]
+    if rows==cols: cells = torch.where(rand(n, 1, 1)<.5, cells, cells.mT)
+    return cells.flatten(1)
+
+# %% ../../nbs/5_puzzles/01_sudoku.ipynb #66959811
+def _random_names(n, side, rand):
+    "(n,side+2): for each board the new token of each old one"
+    digits = rand(n, side).argsort(-1)+2
+    fixed = torch.arange(2, device=digits.device).expand(n, 2)  # padding and blank
+    return torch.cat([fixed, digits], 1)
+
+# %% ../../nbs/5_puzzles/01_sudoku.ipynb #0c9242a9
 def augment_sudoku(
     inputs:torch.Tensor,       # questions, (b,cells) tokens
     labels:torch.Tensor,       # answers, (b,cells) tokens
@@ -47,18 +67,10 @@ def augment_sudoku(
     move:bool=True,            # exchange bands, stacks, lines within them, and rows with columns?
 ): # questions and answers, moved alike
     "Draw a symmetry for each row of the batch and apply it"
-    (rows,cols),n = box_shape(side),len(inputs)
+    n,both = len(inputs),torch.stack([inputs, labels])
     def rand(*shape): return torch.rand(*shape, generator=generator, device=inputs.device)
-    both = torch.stack([inputs, labels])
-    if move:
-        r,c = _line_order(n, side, rows, rand),_line_order(n, side, cols, rand)
-        i = r[:,:,None]*side+c[:,None,:]
-        if rows==cols: i = torch.where(rand(n, 1, 1)<.5, i, i.mT)
-        both = both.gather(2, i.flatten(1).expand_as(both))
-    if relabel:
-        fixed = torch.arange(2, device=inputs.device).expand(n, 2)  # padding and blank
-        names = torch.cat([fixed, rand(n, side).argsort(-1)+2], 1)
-        both = names.expand(2, n, side+2).gather(2, both)
+    if move: both = both.gather(2, _random_moves(n, side, rand).expand_as(both))
+    if relabel: both = _random_names(n, side, rand).expand(2, n, side+2).gather(2, both)
     return both[0],both[1]
 
 # %% ../../nbs/5_puzzles/01_sudoku.ipynb #079d4cac
