@@ -54,8 +54,9 @@ def check_symbols(self:PuzzleTask,
     "Does the network take so many tokens for exchangeable as are?"
     k = getattr(cfg.model, 'symbols', 0)
     if k not in (0, self.symbols):
-        raise InputError(f"symbols={k}: should be {self.symbols}, the digits of {cfg.train.task} with "
-                         f"side={cfg.train.side} that may change places, or network=TRM")
+        c = cfg.train
+        raise InputError(f"symbols={k}: should be {self.symbols}, the digits of {c.task} with "
+                         f"side={c.side} that may change places, or network=TRM")
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #1b1dc578
 @patch

@@ -25,8 +25,10 @@ def step_preds(
     "What each step predicts for the tokens of the true response"
     batch = {k: v.to(next(model.parameters()).device) for k,v in batch.items()}
     keep = batch['labels'][0]!=-100
-    return step_answers(model, batch, steps)[0][:,0,keep].cpu(),batch['labels'][0][keep].cpu()
+    preds,_ = step_answers(model, batch, steps)
+    return preds[:,0,keep].cpu(),batch['labels'][0][keep].cpu()
 
+# %% ../../nbs/6_thinking/02_watch.ipynb #35093a09
 def show_steps(
     preds:torch.Tensor,  # (t,m) as `step_preds` gives them
     gold:torch.Tensor,   # (m,)
@@ -35,14 +37,18 @@ def show_steps(
 ): # the axes
     "Draw the answer of each step, right tokens green, wrong ones red"
     t,words = len(preds),[pieces(p.tolist()) for p in preds]
-    edges = [0.]  # a column is as wide as its longest piece
-    for col in zip(*words): edges.append(edges[-1]+max(map(len, col))+.7)
-    if ax is None: _,ax = plt.subplots(figsize=(min(1+.11*edges[-1],12),.5+.36*t))
-    ax.pcolormesh(edges, range(t+1), preds==gold, cmap=ListedColormap(['#f4a6a0','#b5dfb0']), vmin=0, vmax=1)
+    widths = [max(map(len, column))+.7 for column in zip(*words)]
+    edges = np.cumsum([0,*widths])  # a column is as wide as its longest piece
+    if ax is None: _,ax = plt.subplots(figsize=(min(1+.11*edges[-1], 12), .5+.36*t))
+    colors = ListedColormap(['#f4a6a0','#b5dfb0'])
+    ax.pcolormesh(edges, range(t+1), preds==gold, cmap=colors, vmin=0, vmax=1)
     for i,row in enumerate(words):
-        for a,b,p in zip(edges, edges[1:], row):
-            ax.text((a+b)/2, i+.5, p, ha='center', va='center', fontsize=7, family='monospace', parse_math=False)
-    ax.set(yticks=[i+.5 for i in range(t)], yticklabels=[f'step {i+1}' for i in range(t)], xticks=[]); ax.invert_yaxis()
+        for x,p in zip((edges[1:]+edges[:-1])/2, row):
+            ax.text(x, i+.5, p, ha='center', va='center', fontsize=7, family='monospace',
+                    parse_math=False)
+    names = [f'step {i+1}' for i in range(t)]
+    ax.set(yticks=[i+.5 for i in range(t)], yticklabels=names, xticks=[])
+    ax.invert_yaxis()
     return ax
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #e3bf6af2
@@ -50,7 +56,7 @@ def repaired(
     preds:torch.Tensor, # (t,l) answers
     gold:torch.Tensor,  # (l,)
 ): # a count
-    "Tokens that the first step has wrong and the last one right; 0 unless the last one has all right"
+    "Tokens that the first step has wrong; 0 unless the last one has all right"
     return (preds[0]!=gold).sum().item() if (preds[-1]==gold).all() else 0
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #4c8c1279
@@ -62,11 +68,11 @@ def show_strip(
 ): # the axes
     "Draw a board after each step"
     t,given,truth = len(preds),batch['input_ids'][0].cpu(),batch['labels'][0].cpu()
-    if axs is None: _,axs = plt.subplots(1, t, figsize=(min(1.7*t,13),2.1), squeeze=False); axs = axs[0]
+    if axs is None: axs = plt.subplots(1, t, figsize=(min(1.7*t,13),2.1), squeeze=False)[1][0]
     for i,(ax,p) in enumerate(zip(axs, preds.cpu())):
         task.draw(p, ax, given, truth)
         wrong = int((p!=truth).sum())
-        ax.set_title(f'step {i+1}' + (f', {wrong} wrong' if wrong else ', solved'), fontsize=8)
+        ax.set_title(f'step {i+1}, ' + (f'{wrong} wrong' if wrong else 'solved'), fontsize=8)
     return axs
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #3f4a224e
@@ -79,6 +85,7 @@ def first_right(
     stays = right.flip(0).cumprod(0).sum(0)  # right steps at the end
     return torch.where(stays>0, len(preds)-stays+1, 0)
 
+# %% ../../nbs/6_thinking/02_watch.ipynb #d5a982cb
 def show_first_right(
     preds:torch.Tensor, # (t,l) one board's answer at each step
     batch:dict,         # one row, with labels
@@ -88,13 +95,13 @@ def show_first_right(
     t,ids,labels = len(preds),batch['input_ids'][0].cpu(),batch['labels'][0].cpu()
     step,side = first_right(preds.cpu(), labels),round(len(labels)**.5)
     shades = [plt.cm.viridis(.25+.75*i/max(t-1,1)) for i in range(t)]
-    colors = ListedColormap(['#ffffff','#d62828',*shades])
     shown = torch.where(ids==labels, 0, step+1).view(side,side)
     if ax is None: _,ax = plt.subplots(figsize=(2.8,2.4))
+    colors = ListedColormap(['#ffffff','#d62828',*shades])
     im = ax.imshow(shown, cmap=colors, vmin=-.5, vmax=t+1.5)
     ax.set(xticks=[], yticks=[], title='first right, and stays')
-    bar = ax.figure.colorbar(im, ax=ax, ticks=range(1,t+2)); bar.ax.set_yticklabels(['never',*range(1,t+1)])
-    bar.set_label('step')
+    bar = ax.figure.colorbar(im, ax=ax, ticks=range(1,t+2), label='step')
+    bar.ax.set_yticklabels(['never',*range(1,t+1)])
     return ax
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #db66eda5
@@ -105,28 +112,32 @@ def read_states(
     steps=None, # recursion steps; None: as trained
 ): # data frame, a row a step: share of blank cells that the head reads right from y and from z
     "Decode both states by the model's own head"
-    state,rows,k = None,[],model.cfg.puzzle_tokens
-    blank = batch['input_ids']!=batch['labels']
+    labels,state,rows = batch['labels'],None,[]
+    inputs,blank = model.prepare(batch),batch['input_ids']!=labels
     for t in range(steps or model.cfg.n_recurrence):
-        state = model.step(batch, state)['state']
-        read = [model.read_out(s[:,k:]).argmax(-1) for s in state]
-        rows.append([t+1, *((r==batch['labels'])[blank].float().mean().item() for r in read)])
+        state = model(inputs, state).state
+        read = [model.read_out(s).argmax(-1) for s in state]
+        rows.append([t+1, *((r==labels)[blank].float().mean().item() for r in read)])
     return pd.DataFrame(rows, columns=['step','y','z']).set_index('step')
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #eab3cd45
+def _for_figure(df):
+    "The table of `by_group`, cut down to what fits into a figure"
+    t = by_group(df).drop(columns='n')
+    t = pd.concat([t.iloc[:-1].head(39), t.iloc[-1:]])  # the best, and all
+    return t.iloc[:,np.unique(np.linspace(0, t.shape[1]-1, 16).astype(int))]
+
 def show_groups(
     df:pd.DataFrame, # as `evaluate` gives it
     ax=None,         # where to draw; None: a new figure
 ): # the axes
     "Draw exact answers by group and number of steps"
-    t = by_group(df).drop(columns='n')
-    t = pd.concat([t.iloc[:-1].head(39), t.iloc[-1:]])  # the best, and all
-    t = t.iloc[:,np.unique(np.linspace(0, t.shape[1]-1, 16).astype(int))]
+    t = _for_figure(df)
     names = [plain(g, '', 40).replace('$', r'\$') for g in t.index]  # dollars would begin a formula
     if ax is None: _,ax = plt.subplots(figsize=(1.6+.75*t.shape[1],.8+.34*len(t)))
     ax.imshow(t, cmap='Greens', vmin=0, vmax=1.3, aspect='auto')
-    for i,row in enumerate(t.to_numpy()):
-        for j,v in enumerate(row): ax.text(j, i, f'{100*v:.1f}', ha='center', va='center', fontsize=9)
+    for (i,j),v in np.ndenumerate(t.to_numpy()):
+        ax.text(j, i, f'{100*v:.1f}', ha='center', va='center', fontsize=9)
     ax.set(yticks=range(len(t)), yticklabels=names, xticks=range(t.shape[1]), xticklabels=t.columns,
            xlabel='recursion steps', title='exact answers, %')
     return ax
