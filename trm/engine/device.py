@@ -9,6 +9,7 @@ __all__ = ['pick_device', 'check_device', 'ranks', 'join_ranks', 'job', 'Distrib
 import os
 import platform
 from importlib.util import find_spec
+from inspect import signature
 from shutil import which
 
 import torch
@@ -109,7 +110,9 @@ class Distributed(DistributedDataParallel):
     def __init__(self,
         model:TRM, # the same on every process
     ):
-        super().__init__(model, gradient_as_bucket_view=True, broadcast_buffers=False)
+        names = signature(DistributedDataParallel).parameters
+        sync = 'forward_sync_buffers' if 'forward_sync_buffers' in names else 'broadcast_buffers'
+        super().__init__(model, gradient_as_bucket_view=True, **{sync: False})
 
     def think(self, *args, **kw): return TRM.think(self, *args, **kw)  # each step a call of this
 
