@@ -402,6 +402,8 @@ def broken_sudoku(
 # %% ../../nbs/5_puzzles/05_task.ipynb #449d3c0c
 class SudokuTask(PuzzleTask):
     "Sudokus of `side`×`side` cells"
+    splits = 'valid','test','all','minimal'  # that can be scored
+
     def __init__(self,
         cfg:Config, # the run
         data=None,  # as for `PuzzleTask`
