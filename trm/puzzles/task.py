@@ -107,7 +107,7 @@ def kind(self:PuzzleTask,
     batch:dict, # with `input_ids` and `labels` (b,cells)
 ): # (b,) numbers, their width, and what is counted
     "What the groups of a table count"
-    return torch.zeros(len(batch['input_ids']), dtype=torch.long),1,'all'
+    return torch.zeros(len(batch['input_ids']), dtype=torch.long),1,'boards'
 
 @patch
 def read_board(self:PuzzleTask,
