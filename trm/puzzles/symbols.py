@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..config import ModelConfig, opt
 from ..files import InputError
@@ -61,9 +62,9 @@ class SymbolLayer(Layer):
         self.pool = linear(cfg.d_model, 2*self.mlp.hidden)
 
     def think(self, h):
-        mean = h.mean(-2, keepdim=True)
-        gate,up = (self.mlp.gate_up(h)+self.pool(mean)).chunk(2, -1)
-        return self.mlp.down(self.mlp.gated(gate, up, -1))
+        gate,up = (F.linear(h, w) for w in self.mlp.gate_up.weight.chunk(2))
+        g,u = self.pool(h.mean(-2, keepdim=True)).chunk(2, -1)
+        return self.mlp.down(self.mlp.gated(gate+g, up+u, -1))
 
     def forward(self,
         h:torch.Tensor, # (b,l,k·d)
