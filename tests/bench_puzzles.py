@@ -7,8 +7,8 @@
 that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one thread with
 nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
 
-Two arms of the stored results are of earlier versions of the package: `noise` (a start that is drawn) is gone, and `one_state` applied its
-block n+1 times in each of T rounds, where it now does so once for each loss.
+Three arms of the stored results are of earlier versions of the package: a start that is drawn (`noise`) and, with a vector for each digit,
+norms before the layers (`pre_norm` of `parts`) are gone; `one_state` applied its block n+1 times in each of T rounds, now once for each loss.
 """
 import json
 import os
@@ -37,7 +37,7 @@ groups = dict(
         post_n1=plain),
     parts=dict(
         base='', plain='network=TRM d_model=96', d8='d_model=8 n_heads=2', d32='d_model=32', batch16='batch_size=16', batch64='batch_size=64',
-        one_layer='n_layers=1', n2='n_latent=2', T2='n_cycles=2', one_state=one, pre_norm='norm=pre',
+        one_layer='n_layers=1', n2='n_latent=2', T2='n_cycles=2', one_state=one,
         unrolled='supervision=unrolled', no_halting='halt=false', no_ema='ema=0', adamw='optimizer=adamw', no_augment='augment=false',
         normed='gate=normed', smoothing='label_smoothing=.2', muon='muon_momentum=.6 muon_rounds=3 muon_decay=.005', compile='compile=true'))
 
