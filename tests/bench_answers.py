@@ -17,7 +17,7 @@ import torch
 
 from trm.engine.checkpoint import provenance
 from trm.thinking.halting import halt_early
-from trm.thinking.confidence import auc, judge, table_of
+from trm.thinking.confidence import auc, compare_selectors, table_of
 from trm.thinking.restarts import try_boards
 from trm.runs import open_run
 
@@ -28,7 +28,7 @@ marks, ks, boards = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32), 150
 def fixed(model, task, batch, n):
     "All steps for everybody, in batches of `n`; what is not needed is not kept"
     parts = [{k: v[i:i+n] for k, v in batch.items()} for i in range(0, len(batch['input_ids']), n)]
-    with torch.no_grad(): return torch.cat([model.run(p, steps)['logits'][-1].argmax(-1) for p in parts]), None
+    with torch.no_grad(): return torch.cat([model.think(p, steps).logits[-1].argmax(-1) for p in parts]), None
 
 
 ways = {'fixed': fixed,
@@ -59,7 +59,7 @@ def selectors(model, task, batch, vary):
     end = table_of({k: v if k == 'steps' or v is None else v[4:5] for k, v in tries.items()} | dict(steps=[16]), batch)
     plain = end[end['try'] == 0]
     signs = {s: dict(plain=auc(plain[s]*f, plain.exact), all=auc(end[s]*f, end.exact)) for s, f in (('q', 1), ('residual', -1), ('votes', 1)) if s in end}
-    return dict(vary=vary, n=len(batch['input_ids']), seconds=time.perf_counter()-t0, rows=judge(tries, batch['labels'], ks).to_dict('records'), auc_at_16=signs)
+    return dict(vary=vary, n=len(batch['input_ids']), seconds=time.perf_counter()-t0, rows=compare_selectors(tries, batch['labels'], ks).to_dict('records'), auc_at_16=signs)
 
 
 def rounded(x):

@@ -23,19 +23,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 import torch
 
-from trm.puzzles.task import PuzzleTask
+from trm.puzzles.task import puzzle_task
 from trm.engine.checkpoint import provenance
 from trm.engine.log import read_metrics
 from trm.config import apply_sets, get_preset
-from trm.engine.device import autocast, pick_device
+from trm.engine.device import pick_device
 from trm.network.weights import TRM
-from trm.thinking.confidence import judge
+from trm.thinking.confidence import compare_selectors
 from trm.thinking.restarts import try_boards
 from trm.runs import open_run
 from trm.thinking.scores import evaluate
-from trm.engine.speed import ceiling, product_share, seconds, step_counts
+from trm.engine.speed import matmul_flops, matmul_share, step_counts, time_calls
 from trm.puzzles.solver import make_sudoku
 from trm.engine.trainer import Trainer
+from trm.training.loop import autocast, train_step
 
 
 # what fits into 80 GB: 900 cells keep about 67 KB each for every application of the block
@@ -53,7 +54,7 @@ def step(a):
     "The ceiling of the card and the share of it that training steps reach"
     dev = pick_device()
     dtype = torch.bfloat16 if dev.type=='cuda' else torch.float32
-    top, rows = ceiling(dev, dtype, 8192 if dev.type=='cuda' else 1024), []
+    top, rows = matmul_flops(dev, dtype, 8192 if dev.type=='cuda' else 1024), []
     print(f"{dtype}: {top/1e12:.3f} TFLOP/s", flush=True)
     puzzles = a.data or make_sudoku(400, 9).assign(split='train')
     def put(): keep(a, 'step', dict(ceiling_tflops=top/1e12, dtype=str(dtype), rows=rows))
@@ -61,21 +62,22 @@ def step(a):
         for how in '', 'compile=true', 'compile=true loss=stablemax32' if preset=='sudoku_extreme' else None:
             if how is None: continue
             cfg = apply_sets(get_preset(preset), f'compile=false {how} {a.sets}')
-            task = PuzzleTask(cfg, puzzles)
+            task = puzzle_task(cfg)(cfg, puzzles)
             tr = batch = None
             gc.collect()
             torch._dynamo.reset()
             if dev.type=='cuda': torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
             batch = {k: v.to(dev) for k, v in next(task.batches(cfg.train.batch_size)).items()}
             tr = Trainer(cfg, task, Path(a.out)/f'step_{time.time_ns()}')
-            try: first = float(seconds(lambda: tr.train_step(batch), 1, dev, warm=False))
+            tr.wrap()  # compiles, where asked for; nothing is written
+            try: first = float(time_calls(lambda: train_step(tr, batch), 1, dev, warm=False))
             except RuntimeError as e:  # out of memory, or no compiler: the other arms can still tell something
                 rows.append(dict(preset=preset, how=how, error=str(e)[:300])); print(rows[-1], flush=True); put()
                 continue
-            s = float(seconds(lambda: tr.train_step(batch), a.repeats, dev).median())
+            s = float(time_calls(lambda: train_step(tr, batch), a.repeats, dev).median())
             flops = step_counts(tr.cfg.model, cfg.train.batch_size).gflop.sum()*1e9
             rows.append(dict(preset=preset, how=how, seconds=s, cells_per_s=cfg.train.batch_size*task.seq_len/s, tflop_per_s=flops/s/1e12,
-                             share=flops/s/top, in_products=product_share(lambda: tr.train_step(batch), dev), to_first_step_s=first,
+                             share=flops/s/top, in_products=matmul_share(lambda: train_step(tr, batch), dev), to_first_step_s=first,
                              peak_gb=torch.cuda.max_memory_allocated()/2**30 if dev.type=='cuda' else None))
             print(rows[-1], flush=True)
             put()
@@ -112,7 +114,7 @@ def score(a):
         if t0-a.began+1.5*took > 60*a.minutes: break
         batch = {k: v.to(dev) for k, v in batch.items()}
         with autocast(dev, 'auto'): tries = try_boards(model, task, batch, restarts=a.restarts, vary=a.vary)
-        tables.append(judge(tries, batch['labels'], (1, a.restarts)).assign(n=len(batch['row'])))
+        tables.append(compare_selectors(tries, batch['labels'], (1, a.restarts)).assign(n=len(batch['row'])))
         df = pd.concat(tables)
         sums = df.assign(exact=df.exact*df.n).groupby(['select', 'restarts'])[['exact', 'n']].sum()
         keep(a, name, out | dict(vary=a.vary, restarts=a.restarts, restarted=int(sums.n.max()),

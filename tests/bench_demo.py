@@ -19,28 +19,30 @@ from trm.config import apply_sets, get_preset
 from trm.training.task import TextTask
 from trm.data.problems import bundled
 from trm.data.tokenizer import train_tokenizer
-from trm.engine.trainer import Trainer
+from trm.engine.device import pick_device
+from trm.training.loop import TrainState, train_step
 from trm.files import read_json
 
 demo = get_preset('demo')
 arms = dict(recursive='', dense='n_recurrence=1 steps=11850', deep='n_recurrence=1 n_layers=6 steps=4500')
 
 
-def seconds_per_step(sets, folder, n=60):
+def seconds_per_step(sets, n=60):
     "Mean seconds of an optimiser step, over `n` batches of the demo"
     cfg = apply_sets(demo.change(data=str(bundled())), sets)
-    t = Trainer(cfg, TextTask(cfg, train_tokenizer(cfg.train.data, cfg.train.max_vocab)), folder)
+    tok = train_tokenizer(cfg.train.data, cfg.train.max_vocab)
+    t = TrainState(cfg, TextTask(cfg, tok), pick_device(cfg.train.device))
     times = []
     for batch in islice(t.task.batches(cfg.train.batch_size), n):
         t0 = time.perf_counter()
-        t.train_step(batch)
+        train_step(t, batch)
         times.append(time.perf_counter() - t0)
     return sum(times[n // 6:]) / len(times[n // 6:]), sum(p.numel() for p in t.model.parameters())
 
 
 def main(seeds='0,1,2', names='recursive,dense,deep', out='runs/bench'):
-    out, stamp = Path(out), int(time.time())
-    speed = {k: seconds_per_step(v, out / f'speed_{k}_{stamp}') for k, v in arms.items()}
+    out = Path(out)
+    speed = {k: seconds_per_step(v) for k, v in arms.items()}
     rows = []
     for name in names.split(','):
         for seed in seeds.split(','):

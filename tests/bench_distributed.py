@@ -25,13 +25,12 @@ os.environ['OMP_NUM_THREADS'] = '1'
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
-from torch.nn.parallel import DistributedDataParallel
 
 from trm.training.supervision import carried, first_carry
 from trm.engine.checkpoint import provenance, save_state
 from trm.config import get_preset
 from trm.files import write_file
-from trm.engine.device import Run
+from trm.engine.device import Distributed
 from trm.network.weights import TRM
 from trm.data.pairs import open_pairs
 from trm.data.problems import make_problems, write_problems
@@ -65,8 +64,8 @@ def differences():
                 subprocess.run(cmd, check=True, capture_output=True)
                 states.append(load_file(run / 'checkpoints/step_50/state.safetensors'))
             a, b = states
-            def most(part): return max([(a[k].double() - b[k].double()).abs().max().item() for k in a if k.startswith(f'/{part}/')] or [0.])
-            rows.append(dict(what=name, precision=precision, weights=most('model'), average=most('ema'), optimizer=most('opts')))
+            def most(part): return max([(a[k].double() - b[k].double()).abs().max().item() for k in a if k.startswith(f'/{part}')] or [0.])
+            rows.append(dict(what=name, precision=precision, weights=most('model'), average=most('ema'), optimizer=most('opt')))
             print(rows[-1], flush=True)
     shutil.rmtree(d)
     return rows
@@ -83,7 +82,7 @@ def step(preset, rows, shared):
     "A function that makes one supervised step, forward and backward, on random rows"
     model = step_model(preset)
     cfg = model.cfg
-    net = DistributedDataParallel(Run(model), gradient_as_bucket_view=True) if shared else model.run
+    net = Distributed(model) if shared else model
     ids, labels = torch.randint(cfg.vocab_size, (2, rows, cfg.seq_len))
     batch = dict(input_ids=ids, labels=labels)
     def f():

@@ -6,6 +6,9 @@
 `ablation` takes the paper's network apart (a vector for each cell); `parts` takes the preset apart (a vector for each cell and digit). A run
 that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one thread with
 nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
+
+Three arms of the stored results are of earlier versions of the package: a start that is drawn (`noise`) and, with a vector for each digit,
+norms before the layers (`pre_norm` of `parts`) are gone; `one_state` applied its block n+1 times in each of T rounds, now once for each loss.
 """
 import json
 import os
@@ -19,20 +22,22 @@ from trm.engine.log import read_metrics
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
 from trm.runs import make_task
-from trm.engine.trainer import Trainer
+from trm.engine.device import pick_device
 from trm.files import read_json
+from trm.training.loop import TrainState, train_step
 
-plain = 'symbols=0 d_model=96 batch_size=64 ema=.99'
+plain = 'network=TRM d_model=96 batch_size=64 ema=.99'
 n3 = plain+' n_latent=3 norm=pre'  # what the ablation began from
+one = 'states=1 n_latent=0 n_cycles=1 inject=true'
 groups = dict(
     ablation=dict(
-        base=n3, one_state=f'{n3} states=1 inject=true', no_ema=f'{n3} ema=0', no_halting=f'{n3} halt=false',
+        base=n3, one_state=f'{n3} {one}', no_ema=f'{n3} ema=0', no_halting=f'{n3} halt=false',
         attention=f'{n3} mixer=attention position=learned', n1=f'{plain} norm=pre', n6=f'{n3} n_latent=6', T2=f'{n3} n_cycles=2',
-        T3n6=f'{n3} n_cycles=3 n_latent=6', unrolled=f'{n3} supervision=unrolled', noise=f'{n3} start=noise', post_norm=f'{plain} n_latent=3',
+        T3n6=f'{n3} n_cycles=3 n_latent=6', unrolled=f'{n3} supervision=unrolled', post_norm=f'{plain} n_latent=3',
         post_n1=plain),
     parts=dict(
-        base='', plain='symbols=0 d_model=96', d8='d_model=8 n_heads=2', d32='d_model=32', batch16='batch_size=16', batch64='batch_size=64',
-        one_layer='n_layers=1', n2='n_latent=2', T2='n_cycles=2', one_state='states=1 inject=true', noise='start=noise', pre_norm='norm=pre',
+        base='', plain='network=TRM d_model=96', d8='d_model=8 n_heads=2', d32='d_model=32', batch16='batch_size=16', batch64='batch_size=64',
+        one_layer='n_layers=1', n2='n_latent=2', T2='n_cycles=2', one_state=one,
         unrolled='supervision=unrolled', no_halting='halt=false', no_ema='ema=0', adamw='optimizer=adamw', no_augment='augment=false',
         normed='gate=normed', smoothing='label_smoothing=.2', muon='muon_momentum=.6 muon_rounds=3 muon_decay=.005', compile='compile=true'))
 
@@ -43,10 +48,11 @@ def speeds(path, arms, n=24):
     ms = {}
     for name, sets in arms.items():
         cfg = apply_sets(get_preset('sudoku6'), sets+' puzzles=500')
-        trainer, times = Trainer(cfg, make_task(cfg, path.parent), path.parent/f'speed_{name}_{time.time():.0f}'), []
-        for batch in islice(trainer.task.batches(cfg.train.batch_size), n):
+        state, times = TrainState(cfg, make_task(cfg, path.parent), pick_device(cfg.train.device)), []
+        if cfg.train.compile: state.model.block.compile(dynamic=False)
+        for batch in islice(state.task.batches(cfg.train.batch_size), n):
             t0 = time.perf_counter()
-            trainer.train_step(batch)
+            train_step(state, batch)
             times.append(time.perf_counter()-t0)
         ms[name] = round(1000*sum(times[n//4:])/len(times[n//4:]), 1)
         print(name, ms[name])

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from conftest import root, small, small_board
 
 os.environ |= dict(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
-import torch._dynamo, torch.utils.tensorboard, trm.cli  # noqa: E401, E402, F401
+import torch._dynamo, trm.cli, trm.runs  # noqa: E401, E402, F401
 from trm.engine.checkpoint import provenance  # noqa: E402
 from trm.data.problems import make_problems, write_problems  # noqa: E402
 
@@ -150,6 +150,7 @@ def file(d, f, name, what): write(d/name, what)
 def pairs(d, f, name, cols, **kw): table(d/name, cols, **kw)
 def settings(d, f, kind, part, **kw): edit_json(copy(kind, d, f)/'config.json', lambda c: c[part].update(kw))
 def put(d, f, kind, name, what): write(copy(kind, d, f)/name, what)
+def network(d, f, kind, name, **kw): edit_json(copy(kind, d, f)/'config.json', lambda c: (c.update(network=name), c['model'].update(kw))[0])
 def tok(d, f, change): edit_json(copy('text', d, f)/'tokenizer.json', change)
 
 
@@ -174,14 +175,15 @@ def fifo(d, f, name): os.mkfifo(d/name)
 train = 'train', 'demo', '--data', '{f}/data.parquet', '--out', '{d}/new', '--sets'
 for s, says in {
         'steps=1e3': 'steps', 'learning_rate=nan': 'learning_rate', 'learning_rate=1e400': 'learning_rate', 'weight_decay=-inf': 'weight_decay',
-        'clip=inf': 'clip', 'd_model=16384 n_layers=64': 'weights', 'n_recurrence=4096 n_cycles=64 n_latent=64': 'n_recurrence',
+        'clip=inf': 'clip', 'd_model=16384 n_layers=64': 'weights', 'states=2 n_recurrence=4096 n_cycles=64 n_latent=64': 'n_recurrence',
         'batch_size=1000000000': 'batch_size', 'steps=²': 'steps', 'd_model='+'9'*5000: 'd_model', 'x'*10_000+'=1': 'wandb',
         'vocab_size=1000000000000': 'vocab_size', 'max_vocab=1000000000': 'max_vocab', 'max_seq_len=1000000': 'seq_len',
-        'puzzle_kinds=100000000 puzzle_tokens=1 mask=full': 'should be', 'deep_supervision_weight=nan,1,1': 'deep_supervision_weight',
+        'network=PrefixTRM puzzle_kinds=100000000 mask=full': 'puzzle_kinds', 'puzzle_kinds=3': 'no such setting', 'network=PrefixTRM': 'mask should be full',
+        'network=SymbolTRM symbols=3': 'mixer', 'network=trm': 'should be one of TRM', 'network=os.system': 'should be one of TRM', 'n_latent=2': 'states=2', 'deep_supervision_weight=nan,1,1': 'deep_supervision_weight',
         'deep_supervision_weight=1e400,1,1': 'deep_supervision_weight', 'eval_rows=0': 'eval_rows', 'seed=-1': 'seed', 'workers=1000': 'workers',
         'families=\x1b[31mred\n': 'red', '==': 'no such setting'}.items():
     case(f'sets {s[:40]!r}'.replace('/', ' '), *train, f'{small} {s}', says=says)
-case('sets side=25 of puzzles made here', 'train', 'sudoku4', '--out', '{d}/new', '--sets', 'side=25 symbols=0 puzzles=10', says='side=25')
+case('sets side=25 of puzzles made here', 'train', 'sudoku4', '--out', '{d}/new', '--sets', 'network=TRM side=25 puzzles=10', says='side=25')
 case('sets side=64 of mazes made here', 'train', 'maze_hard', '--out', '{d}/new', '--sets', 'side=64 puzzles=3', says='64')
 case('train out is a file', *train[:4], '--out', '{f}/data.parquet', '--sets', small, says='data.parquet')
 case('train out is /proc', *train[:4], '--out', '/proc', '--sets', small, says='should be a new or empty folder')
@@ -431,8 +433,8 @@ for k, (make, says) in {
         'config is NaN': (partial(put, kind='text', name='config.json', what='{"model": {"expansion": NaN}}'), 'not readable as json'),
         'config says everything twice': (partial(put, kind='text', name='config.json', what='{"model": {}, "model": {}}'), 'twice'),
         'config has a giant int': (partial(put, kind='text', name='config.json', what='{"model": {"d_model": '+'9'*5000+'}}'), 'not readable as json'),
-        'config has a large int': (partial(put, kind='text', name='config.json', what='{"model": {"expansion": '+'9'*400+'}}'), 'expansion'),
-        'config has 1e999': (partial(put, kind='text', name='config.json', what='{"model": {}, "train": {"learning_rate": 1e999}}'), 'learning_rate'),
+        'config has a large int': (partial(put, kind='text', name='config.json', what='{"network": "TRM", "model": {"expansion": '+'9'*400+'}}'), 'expansion'),
+        'config has 1e999': (partial(put, kind='text', name='config.json', what='{"network": "TRM", "model": {}, "train": {"learning_rate": 1e999}}'), 'learning_rate'),
         'config in UTF-16': (partial(put, kind='text', name='config.json', what='{}'.encode('utf-16')), 'not readable as json'),
         'config of bytes': (partial(put, kind='text', name='config.json', what=bytes(range(256))), 'not readable as json'),
         'unknown setting': (partial(settings, kind='text', part='model', **{'\x1b[31mwidth\n': 3}), 'no such setting'),
@@ -441,10 +443,16 @@ for k, (make, says) in {
         'a setting that is a dict': (partial(settings, kind='text', part='model', d_model=dict(a=1)), 'd_model'),
         'huge network': (partial(settings, kind='text', part='model', d_model=16384, n_layers=64, vocab_size=10**6), 'should be'),
         'large network': (partial(settings, kind='text', part='model', d_model=8192), 'should be'),
-        'many puzzles': (partial(settings, kind='board', part='model', puzzle_tokens=1, puzzle_kinds=10**8), 'should be'),
+        'many puzzles': (partial(network, kind='maze', name='PrefixTRM', puzzle_tokens=1, puzzle_kinds=10**8), 'puzzle_kinds'),
+        'a network with positions in front': (partial(network, kind='maze', name='PrefixTRM', puzzle_tokens=1), 'model.safetensors'),
+        'a plain network with digits': (partial(network, kind='board', name='TRM'), 'symbols'),
+        'digits for attention': (partial(network, kind='maze', name='SymbolTRM', symbols=2), 'mixer'),
+        'digits of another number': (partial(network, kind='board', name='SymbolTRM', symbols=3), 'model.safetensors'),
+        'an unknown network': (partial(network, kind='text', name='\x1b[31mos.system\n'), 'should be one of TRM'),
+        'a network that is a list': (partial(network, kind='text', name=['TRM']), 'names no network'),
         'many positions': (partial(settings, kind='text', part='model', seq_len=10**6), 'seq_len'),
         'more positions than the model': (partial(settings, kind='text', part='train', max_seq_len=1000), 'max_seq_len'),
-        'many steps': (partial(settings, kind='text', part='model', n_recurrence=4096, n_cycles=64, n_latent=64), 'n_recurrence'),
+        'many steps': (partial(settings, kind='text', part='model', states=2, n_recurrence=4096, n_cycles=64, n_latent=64), 'n_recurrence'),
         'another task': (partial(settings, kind='board', part='train', task='text', data='x'), 'should be'),
         'another side': (partial(settings, kind='board', part='train', side=9), 'side=9'),
         'a side without boxes': (partial(settings, kind='board', part='train', side=5), 'side=5'),
@@ -527,10 +535,11 @@ for k, (change, says) in {
         'a list': (lambda p: write(p/'state.json', '{"list": [[0, 1]]}'), 'checkpoint'), 'no tensors': (lambda p: (p/'state.safetensors').unlink(), 'not a whole checkpoint'),
         'tensors that run code': (lambda p: torch.save(dict(a=Boom()), p/'state.safetensors'), 'not a whole checkpoint'),
         'no model': (state_json(lambda s: s.update(dict=[o for o in s['dict'] if o[0]!='model'])), 'checkpoint'),
+        'no optimiser': (state_json(lambda s: s.update(dict=[o for o in s['dict'] if o[0]!='opt0'])), 'checkpoint'),
         'a step of text': (state_json(lambda s: s.update(dict=[[k, 'x' if k=='step' else v] for k, v in s['dict']])), 'checkpoint'),
         'a negative step': (state_json(lambda s: s.update(dict=[[k, -5 if k=='step' else v] for k, v in s['dict']])), 'checkpoint'),
         'other shapes': (state_tensors(lambda sd: sd.update({'/model/head.weight': sd['/model/head.weight'][:5].contiguous()})), 'checkpoint'),
-        'other moments': (state_tensors(lambda sd: sd.update({k: v[:1].contiguous() for k, v in sd.items() if k.startswith('/opts') and v.ndim==2})), 'checkpoint'),
+        'other moments': (state_tensors(lambda sd: sd.update({k: v[:1].contiguous() for k, v in sd.items() if k.startswith('/opt') and v.ndim==2})), 'checkpoint'),
         'a fifo': (lambda p: (p/'state.json').unlink() or os.mkfifo(p/'state.json'), 'checkpoint')}.items():
     case(f'resume from a state: {k}', *go, make=partial(resume, change=change), says=says)
 case('resume from a state: the older one serves', *go, make=partial(resume, change=lambda p: write(p/'state.json', '{'), both=False), status=0, says='going on from', new=('run.*',))

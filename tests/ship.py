@@ -62,7 +62,8 @@ def main(run, folder):
     looks = [(r['step'], r['valid_exact']) for r in log if 'valid_exact' in r]
     looks = looks[::max(len(looks)//8, 1)]
     preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))
-    changed = {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p][k]!=v}
+    changed = {} if cfg['network']==own['network'] else dict(network=cfg['network'])
+    changed |= {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p].get(k)!=v}
     sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
     counts = boards.table.split.value_counts()
     text = card.format(

@@ -11,8 +11,10 @@ from pathlib import Path
 # from the ground up: a part imports from those before it, a chapter also from lower numbers in it
 parts = 'files config data network training puzzles thinking engine runs cli'.split()
 # what the order alone would allow: module or part, what it must not know, and who is excepted
-closed = [('trm.network', ['trm.data'], []),
+closed = [('trm.network', ['trm.data', 'trm.training'], []),
           ('trm.training', ['trm.data'], ['trm.training.task']),
+          ('trm.training.loop', ['trm.data'], []),
+          ('trm.thinking', ['trm.puzzles'], []),
           ('trm.engine.trainer',
            ['trm.data', 'trm.puzzles', 'trm.thinking', 'trm.training.task'], [])]
 root_names = {'__version__', 'networks'}  # all that a module may take from the package itself
@@ -47,6 +49,34 @@ def find_exports(root):
             for name in re.findall(export, ''.join(c['source']), re.M):
                 found[f'trm.{name}'].add(p.relative_to(Path(root) / 'nbs').as_posix())
     return {m: sorted(nbs) for m, nbs in found.items()}
+
+
+def exported_cells(path):
+    "The code cells of a notebook that go into a module"
+    cells = json.loads(Path(path).read_text(encoding='utf-8'))['cells']
+    sources = [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
+    return [s for s in sources if re.search(r'^#\| *(exports?|exporti)\b', s, re.M)]
+
+
+def long_cells(path, columns=100, lines=35):
+    "Exported lines and cells of a notebook that are too long; directives and blank lines are free"
+    faults = []
+    for cell in exported_cells(path):
+        code = [line for line in cell.splitlines() if line.strip() and not line.startswith('#|')]
+        about = f'{Path(path).stem}: {code[0] if code else cell}'
+        if len(code) > lines: faults.append(f'{about}: {len(code)} lines; at most {lines}')
+        faults += [f'{about}: {len(line)} letters in {line.strip()[:40]}; at most {columns}'
+                   for line in code if len(line) > columns]
+    return faults
+
+
+def foreign_imports(root):
+    "What the package imports from elsewhere, by dotted name: modules, and names taken from them"
+    found = set()
+    for m, p in find_sources(root).items():
+        for _, base, name in imports_of(p.read_text(encoding='utf-8'), m.rpartition('.')[0] or m):
+            if not below(base, 'trm'): found |= {base, f'{base}.{name}'} if name else {base}
+    return sorted(found)
 
 
 def part_of(module): return module.split('.')[1] if '.' in module else ''

@@ -10,8 +10,7 @@ import torch
 from conftest import shared
 from safetensors.torch import load_file
 
-from trm.network.weights import TRM
-from trm.network.weights import published_name
+from trm.puzzles.published import from_published, published_name
 from trm.training.loss import halt_loss, token_losses
 
 networks = 'mlp', 'attention', 'learned'
@@ -27,16 +26,16 @@ def load(name):
     ids = want['inputs']
     batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), puzzle_ids=want['puzzle_identifiers'].long())
     sd = load_file(folder/f'{name}.checkpoint.safetensors')
-    return TRM.from_published(sd, folder/f'{name}.config.json'), batch, want
+    return from_published(sd, folder/f'{name}.config.json'), batch, want
 
 
 def step_errors(model, batch, want, free=False):
     "Largest relative error of outputs and states over three steps, and of each step's y"
     found, ys, state = {}, [], None
     for k in 1, 2, 3:
-        with torch.no_grad(): out = model.step(batch, state)
-        y, z = state = out['state']
-        for n, t in dict(logits=out['logits'], q_halt_logits=out['halt_logits'], y=y, z=z).items():
+        with torch.no_grad(): out = model(batch, state)
+        y, z = state = out.state
+        for n, t in dict(logits=out.logits, q_halt_logits=out.halt_logits, y=y, z=z).items():
             found[n] = max(found.get(n, 0), error(t, want[f'step{k}.{n}']))
         ys.append(error(y, want[f'step{k}.y']))
         if not free: state = want[f'step{k}.y'].to(y), want[f'step{k}.z'].to(z)
@@ -45,11 +44,11 @@ def step_errors(model, batch, want, free=False):
 
 def loss_errors(model, batch, want, kind):
     "Relative error of the first step's loss, and the largest of its gradients"
-    labels, out = want['labels'], model.step(batch)
+    labels, out = want['labels'], model(batch)
     keep = labels != -100
-    ce = (token_losses(out['logits'], labels, kind).sum(-1)/keep.sum(-1)).sum()
-    exact = ((out['logits'].argmax(-1) == labels) | ~keep).all(-1)
-    loss = ce+.5*halt_loss(out['halt_logits'], exact).sum()
+    ce = (token_losses(out.logits, labels, kind).sum(-1)/keep.sum(-1)).sum()
+    exact = ((out.logits.argmax(-1) == labels) | ~keep).all(-1)
+    loss = ce+.5*halt_loss(out.halt_logits, exact).sum()
     model.zero_grad()
     loss.backward()
     grads = {k: p.grad for k, p in model.named_parameters() if k != 'puzzle.weight'}  # its gradient is not in the file

@@ -118,10 +118,10 @@ def test_train_on_published_formats(form, tmp_path):
 @pytest.mark.parametrize('name,task,side,n', [('sudoku_extreme', 'sudoku', 9, 10_000), ('maze_hard', 'maze', 30, 500)])
 def test_whole_test_files(name, task, side, n):
     "The real test files are read, and every answer in them obeys the rules"
-    from trm.puzzles.task import PuzzleTask, to_batch
+    from trm.puzzles.task import puzzle_task, to_batch
     from trm.config import get_preset
-    folder = shared(name)
-    boards = PuzzleTask(get_preset(name), folder)
+    folder, cfg = shared(name), get_preset(name)
+    boards = puzzle_task(cfg)(cfg, folder)
     d = boards.dataset('test')
     assert d['inputs'].shape == (n, side*side)
     s = boards.score(d['labels'], to_batch(d['inputs'], d['labels']))

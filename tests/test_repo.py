@@ -14,7 +14,8 @@ from execnb.nbio import read_nb
 from nbdev.clean import clean_nb
 
 from readme import make_readme
-from structure import find_exports, find_modules, find_notebooks, find_sources, orphans, upward
+from structure import find_exports, find_modules, find_notebooks, find_sources, foreign_imports
+from structure import long_cells, orphans, upward
 
 root = Path(__file__).parent.parent
 notebooks = find_notebooks(root)
@@ -77,6 +78,73 @@ def test_no_orphans():
 
 def test_import_order():
     assert upward(root) == []
+
+
+@pytest.mark.parametrize('path', notebooks, ids=name_of)
+def test_exported_code_is_short(path):
+    "No line of it is longer than 100 letters, no cell than 35 lines"
+    assert long_cells(path) == []
+
+
+def test_long_cells_are_found(tmp_path):
+    "Docments count, directives and blank lines do not, nor does a cell that is not exported"
+    body = ['#| exports', 'def f(', *['    a=1, # one'] * 32, '): # two', '', '    return a']
+    cells = {'fits': body, 'long': body + ['f()'], 'wide': ['#| export', 'x = ' + '1' * 97],
+             'widest': ['#| export', 'x = ' + '1' * 96], 'inside': ['x = ' + '1' * 200] * 40}
+    said = {}
+    for name, lines in cells.items():
+        cell = dict(cell_type='code', metadata={}, source='\n'.join(lines))
+        write_nb(tmp_path / f'{name}.ipynb', [cell])
+        said[name] = long_cells(tmp_path / f'{name}.ipynb')
+    assert said == dict(fits=[], long=['long: def f(: 36 lines; at most 35'], widest=[], inside=[],
+                        wide=[f'wide: x = {"1" * 97}: 101 letters in x = {"1" * 36}; at most 100'])
+
+
+quiet = """
+import importlib, os, random, signal, sys, threading, warnings
+from contextlib import suppress
+foreign, ours = (names.split() for names in sys.argv[1:])
+for name in foreign:
+    with suppress(ImportError): importlib.import_module(name)  # a name that is no module, an extra
+import numpy, torch
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # its first optimiser makes torch import more
+
+def look():
+    handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
+    draws = torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist()
+    return dict(threading=threading.excepthook, hook=sys.excepthook, filters=[*warnings.filters],
+                handlers=handlers, draws=draws, threads=threading.enumerate(),
+                environment=dict(os.environ), folder=os.listdir())
+
+written = []
+def watch(event, args):
+    if event == 'open' and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT): written.append(args[0])
+    if event in ('os.mkdir', 'os.rename', 'os.remove', 'os.symlink'): written.append(args[0])
+
+before = look()
+sys.addaudithook(watch)
+for name in ours: importlib.import_module(name)
+
+class Own:
+    vocab_size, seq_len = 6, 16
+    def batches(self, *args): raise NotImplementedError
+    eval_batches = score = groups = prompt = text = save = open = batches
+
+from trm import Trainer, get_preset
+Trainer(get_preset('sudoku4').change(device='cpu', task='own'), Own(), 'run')
+after = look()
+print(*(k for k in before if before[k] != after[k]), *written)
+"""
+
+
+def test_importing_changes_nothing(tmp_path):
+    "Nor does making a `Trainer`: no hook, filter, handler, thread or draw, and no file"
+    foreign, ours = (' '.join(names) for names in (foreign_imports(root), find_sources(root)))
+    env = dict(os.environ, PYTHONPATH=str(root), HOME=str(tmp_path / 'home'), OMP_NUM_THREADS='1')
+    (tmp_path / 'empty').mkdir()
+    told = '-B', '-c', quiet, foreign, ours
+    assert run(sys.executable, *told, cwd=tmp_path / 'empty', env=env).strip() == ''
+    assert list((tmp_path / 'empty').iterdir()) == []
 
 
 # The two checks on a copy of the repository, with faults planted in it
@@ -158,6 +226,11 @@ def test_planted_upward_import(copy, code):
     ('trm.training.loss', 'from ..data.answers import f', 'trm.data.answers, which it must not'),
     ('trm.engine.trainer', 'from ..training.task import f', 'trm.training.task, which it must not'),
     ('trm.engine.trainer', 'from ..puzzles.task import f', 'trm.puzzles.task, which it must not'),
+    ('trm.engine.trainer', 'from ..data.pairs import f', 'trm.data.pairs, which it must not know'),
+    ('trm.engine.trainer', 'from ..thinking.scores import f', 'trm.thinking.scores, which it must'),
+    ('trm.training.loop', 'from ..data.answers import f', 'trm.data.answers, which it must not'),
+    ('trm.thinking.scores', 'from ..puzzles.task import f', 'trm.puzzles.task, which it must not'),
+    ('trm.thinking.watch', 'def f():\n    import trm.puzzles.board', 'trm.puzzles.board, which it'),
     # modules of one stem in different parts
     ('trm.files', 'from .puzzles.files import read_puzzles', 'imports trm.puzzles.files'),
     ('trm.training.task', 'from ..puzzles.task import PuzzleTask', 'imports trm.puzzles.task'),
