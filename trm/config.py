@@ -139,6 +139,11 @@ def width(self:ModelConfig): # a count
     "Numbers at each position of a state"
     return self.d_model
 
+@patch(as_prop=True)
+def rows(self:ModelConfig): # two counts
+    "Rows of the embedding table, and of the head"
+    return self.vocab_size,self.vocab_size
+
 # %% ../nbs/3_network/00_config.ipynb #931ac55f
 @patch(as_prop=True)
 def depth(self:ModelConfig): # layers

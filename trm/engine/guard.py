@@ -140,18 +140,18 @@ def __call__(self:Watch,
         event = torch.cuda.Event()
         event.record()
     self.last = step,both,event
-    if last: self.look(*last)
+    if last: self.check(*last)
 
 # %% ../../nbs/7_engine/02_guard.ipynb #a97ec5fd
 @patch
 def flush(self:Watch):
     "Look at what was handed in last"
-    if self.last: self.look(*self.last)
+    if self.last: self.check(*self.last)
     self.last = None
 
 # %% ../../nbs/7_engine/02_guard.ipynb #6cfad3de
 @patch
-def look(self:Watch,
+def check(self:Watch,
     step:int,          # whose numbers
     both:torch.Tensor, # (2,) loss and gradient norm, on their way to the host
     event,             # CUDA event after which they are there; None: they are

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config import ModelConfig
 from ..files import InputError
-from .block import Block
+from .block import Block, Layer
 from .layers import linear, make_mask, rotary_table, trunc_normal
 from .recursion import loop
 from .recursion import think as recurse
@@ -37,17 +37,17 @@ class TRM(nn.Module):
     cfg : ModelConfig
         What the network is: its width, its steps, its vocabulary and its longest input.
     """
-    config = ModelConfig
+    config,layer = ModelConfig,Layer  # the class of its settings, and of its layers
 
     def __init__(self, cfg:ModelConfig):
         super().__init__()
-        self.cfg,d = cfg,cfg.d_model
-        table = trunc_normal(cfg.vocab_size, d, std=d**-.5)
+        self.cfg,d,(n_in,n_out) = cfg,cfg.d_model,cfg.rows
+        table = trunc_normal(n_in, d, std=d**-.5)
         self.embed = nn.Embedding.from_pretrained(table, freeze=False)
         if cfg.position=='learned':
             self.pos = nn.Parameter(trunc_normal(cfg.positions, d, std=d**-.5))
-        self.block = Block(cfg)
-        self.head = linear(d, cfg.vocab_size)
+        self.block = Block(cfg, self.layer)
+        self.head = linear(d, n_out)
         if cfg.halt: self.halt_head = halting_head(d)
         if cfg.states==2:
             self.register_buffer('y_init', trunc_normal(d))

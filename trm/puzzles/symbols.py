@@ -9,13 +9,12 @@ __all__ = ['symbol_ids', 'SymbolConfig', 'SymbolLayer', 'SymbolTRM']
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig, opt
 from ..files import InputError
-from ..network.block import Block, Layer
-from ..network.layers import linear, trunc_normal
+from ..network.block import Layer
+from ..network.layers import linear
 from ..network.weights import TRM
 
 # %% ../../nbs/5_puzzles/06_symbols.ipynb #41cf33f7
@@ -38,6 +37,11 @@ class SymbolConfig(ModelConfig):
 
     @property
     def width(self): return self.symbols*self.d_model
+
+    @property
+    def rows(self):
+        others = self.vocab_size-self.symbols
+        return others+2,others+1
 
     def __post_init__(self):
         super().__post_init__()
@@ -78,17 +82,7 @@ class SymbolLayer(Layer):
 # %% ../../nbs/5_puzzles/06_symbols.ipynb #54009cef
 class SymbolTRM(TRM):
     "A tiny recursive model whose cells hold a vector for each symbol"
-    config = SymbolConfig
-
-    def __init__(self,
-        cfg:SymbolConfig, # what the network is
-    ):
-        super().__init__(cfg)
-        d,others = cfg.d_model,cfg.vocab_size-cfg.symbols
-        table = trunc_normal(others+2, d, std=d**-.5)
-        self.embed = nn.Embedding.from_pretrained(table, freeze=False)
-        self.block = Block(cfg, SymbolLayer)
-        self.head = linear(d, others+1)
+    config,layer = SymbolConfig,SymbolLayer
 
     def embed_batch(self, batch):
         c = self.cfg
