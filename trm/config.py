@@ -243,7 +243,12 @@ def network_class(
         raise InputError(f"{where}network={name!r}; should be one of {', '.join(networks)}")
     return getattr(import_module(networks[name]), name)
 
-def settings_class(name): return ModelConfig if name=='TRM' else network_class(name).config
+# %% ../nbs/3_network/00_config.ipynb #8ab2ca5e
+def settings_class(
+    name:str, # of a network
+): # `ModelConfig` or a subclass
+    "The class of a network's settings"
+    return ModelConfig if name=='TRM' else network_class(name).config
 
 # %% ../nbs/3_network/00_config.ipynb #5d1fa354
 def find_setting(

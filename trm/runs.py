@@ -419,7 +419,8 @@ def _try_again(model, task, batch, steps, restarts, select, used):
 # %% ../nbs/8_commands/00_runs.ipynb #8686ecf4
 def _advice(task, pred, ids, used, steps, restarts):
     "Why there is no answer, and what to do"
-    why = task.broken(pred, ids) if hasattr(task, 'broken') else 'the rules are broken'
+    own = getattr(task, 'explain_errors', None)
+    why = own(pred, ids) if own else 'the rules are broken'
     return f"not solved in {used}: {why}; try --steps {4*steps} or --restarts {max(32, 4*restarts)}"
 
 # %% ../nbs/8_commands/00_runs.ipynb #6ff863e3

@@ -57,7 +57,7 @@ class Trainer(TrainState):
         self.run,self.resume,self.lock = Path(run),resume,None
         if self.rank==0: self.check_run()
         self.seconds,self.best,self.saved = 0.,[-1.,-math.inf],None
-        self.sums = {}      # numbers since the last row of the log
+        self.sums,self.logs = {},None  # numbers since the last row of the log, and the log
         self.place = None   # where a stream stands
         self.watch = Watch(where=self.run)
 
@@ -381,5 +381,6 @@ def open_log(self:Trainer): # None
 
 @patch
 def close_log(self:Trainer): # None
+    "Close the log, if it was opened"
     if self.logs: self.logs.close()
     self.logs = None
