@@ -341,7 +341,7 @@ def trm_solve(
     file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
     steps:int=None, # most recursion steps; empty: as trained
     restarts:int=1, # tries of a board that the first does not solve
-    select:str='rules', # which of them is believed: halt, first, majority, residual or rules
+    select:str='rules', # whose answer is given: halt, first, majority, residual or rules
 ):
     "Answer a problem, a board or a file of boards"
     from trm.thinking.scores import writes

@@ -169,7 +169,7 @@ def check_restarts(
     model:TRM, task, # as `open_run` gives them
     restarts:int,    # tries of each problem
 ): # None; raises `InputError`
-    "Refuse to try again what is no board"
+    "Refuse several tries of a text, or of a task without the rules of a board"
     if restarts>1 and writes(model):
         raise InputError(f"restarts={restarts}: a text is written once; "
                          "should be 1, or a run on boards")
@@ -289,7 +289,7 @@ def answer_boards(
     ids:torch.Tensor, # (b,cells) tokens
     steps=None,       # most steps; None: as trained
     restarts:int=1,   # tries of boards that the first does not solve
-    select:str='rules', # which of them is believed
+    select:str='rules', # whose answer is given
 ): # (b,cells) answers, right or not; (b,) steps of all tries; (b,) q of the first, or None
     "Think about each board until the rules hold, or the steps and the tries are used up"
     steps = steps or model.cfg.n_recurrence
@@ -316,7 +316,7 @@ def solve_boards(
     boards:list,     # boards as text
     steps=None,      # most steps; None: as trained
     restarts:int=1,  # tries of boards that the first does not solve
-    select:str='rules', # which of them is believed
+    select:str='rules', # whose answer is given
 ): # data frame: board, answer (empty unless valid), valid, steps, q, error ('' for a board)
     "Answer boards that may be faulty"
     check_task(task, BoardTask)
@@ -429,7 +429,7 @@ def explain_steps(
     batch:dict,      # one board, as `task.prompt` gives it
     steps=None,      # most steps; None: as trained
     restarts:int=1,  # tries, where the first does not solve it
-    select:str='rules', # which of them is believed
+    select:str='rules', # whose answer is given
 ): # text: the steps, then board and answer, or why there is none; and is it solved?
     "How one board is solved"
     check_task(task, BoardTask)

@@ -36,25 +36,23 @@ class PuzzleTask:
     ):
         if cfg.model.mask!='full':
             raise InputError(f"mask={cfg.model.mask}: a board is seen as a whole; should be full")
-        self.check_symbols(cfg)
         self.cfg,self.read = cfg,read
+        self.check_symbols()
         self.data = cfg.train.data if data is None else data
-        self.vocab_size,self.seq_len = len(self.chars)+1,self.side(cfg)**2
+        self.vocab_size,self.seq_len = len(self.chars)+1,self.side**2
         self.trained,self._files,self._sets = [],{},{}
 
-    def side(self, cfg=None): return (cfg or self.cfg).train.side
+    @property
+    def side(self): return self.cfg.train.side
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #3250c733
 PuzzleTask.symbols = 0  # how many of the last tokens may change places
 
 @patch
-def check_symbols(self:PuzzleTask,
-    cfg:Config, # of the run
-): # None; raises `InputError`
+def check_symbols(self:PuzzleTask): # None; raises `InputError`
     "Does the network take so many tokens for exchangeable as are?"
-    k = getattr(cfg.model, 'symbols', 0)
+    c,k = self.cfg.train,getattr(self.cfg.model, 'symbols', 0)
     if k not in (0, self.symbols):
-        c = cfg.train
         raise InputError(f"symbols={k}: should be {self.symbols}, the digits of {c.task} with "
                          f"side={c.side} that may change places, or network=TRM")
 
@@ -152,7 +150,7 @@ def _check(self:PuzzleTask, boards, name):
     for k,ids in (('question',boards.inputs), ('answer',boards.labels)):
         if ids.shape[1]!=self.seq_len and len(boards):
             raise InputError(f"{name}: {k} of row 1 has {ids.shape[1]} cells"
-                             f"; should have {self.seq_len}, for side={self.side()}")
+                             f"; should have {self.seq_len}, for side={self.side}")
     for i in range(0, len(boards), 2**14):  # some at a time, as this takes memory
         part = boards[i:i+2**14]
         try: ok = self.valid(part.labels, part.inputs)
@@ -309,7 +307,7 @@ def text(self:PuzzleTask,
     ids, # (cells,) tokens
 ): # a line for each row of the board
     "A board as text"
-    t,side = decode_boards(torch.as_tensor(ids)[None], self.chars)[0],self.side()
+    t,side = decode_boards(torch.as_tensor(ids)[None], self.chars)[0],self.side
     return '\n'.join(t[i:i+side] for i in range(0, len(t), side))
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #894e8681
@@ -414,12 +412,12 @@ class SudokuTask(PuzzleTask):
         self.chars,self.symbols = sudoku_chars(side),side
         super().__init__(cfg, data, **kw)
 
-    def valid(self, preds, inputs): return valid_sudoku(preds, inputs, self.side())
-    def split_number(self, boards): return grid_split(boards.labels).numpy()
-    def read_board(self, text): return check_sudoku(text, self.side())[0]
-    def group_key(self, batch): return (batch['input_ids']>1).sum(1),max(self.side()//2, 1),'clues'
-    def moves(self, n, seed=0): return sudoku_moves(self.side(), n, seed)
-    def explain_errors(self, pred, ids): return sudoku_errors(pred, ids, self.side())
+    def valid(self, preds, inputs): return valid_sudoku(preds, inputs, self.side)
+    def split_number(self, boards): return board_number(boards, 'sudoku', self.side)
+    def read_board(self, text): return check_sudoku(text, self.side)[0]
+    def group_key(self, batch): return (batch['input_ids']>1).sum(1),max(self.side//2, 1),'clues'
+    def moves(self, n, seed=0): return sudoku_moves(self.side, n, seed)
+    def explain_errors(self, pred, ids): return sudoku_errors(pred, ids, self.side)
 
     def preprocess(self, x, y, split):
         clues = self.cfg.train.clues
@@ -434,16 +432,16 @@ class MazeTask(PuzzleTask):
     "Mazes of `side`×`side` cells"
     chars = maze_chars
 
-    def valid(self, preds, inputs): return valid_path(preds, inputs, self.side())
-    def split_number(self, boards): return board_number(boards, 'maze', self.side())
-    def read_board(self, text): return check_maze(text, self.side())[0]
+    def valid(self, preds, inputs): return valid_path(preds, inputs, self.side)
+    def split_number(self, boards): return board_number(boards, 'maze', self.side)
+    def read_board(self, text): return check_maze(text, self.side)[0]
     def group_key(self, batch): return (batch['labels']==len(self.chars)).sum(1)+1,20,'steps'
     def explain_errors(self, pred, ids): return 'what is marked is no shortest path'
 
     def preprocess(self, inputs, labels, split):
         if split!='train' or not self.cfg.train.augment: return inputs,labels
-        x = maze_variants(inputs, self.side()).flatten(0,1)
-        return x,solve_maze(x, self.side())
+        x = maze_variants(inputs, self.side).flatten(0,1)
+        return x,solve_maze(x, self.side)
 
     def about(self):
         if not self.cfg.train.augment: return super().about()
@@ -452,7 +450,7 @@ class MazeTask(PuzzleTask):
 
     def moves(self, n, seed=0):
         cells,names = torch.arange(self.seq_len)[None],torch.arange(self.vocab_size)
-        where = maze_variants(cells, self.side())[:n,0]
+        where = maze_variants(cells, self.side)[:n,0]
         return where,names.expand(len(where), -1)
 
 # %% ../../nbs/5_puzzles/05_task.ipynb #4cc72eff

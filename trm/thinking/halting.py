@@ -26,15 +26,15 @@ class StopRule:
         self.sure,self.settled,self.check = sure,settled,check
 
     def __call__(self,
-        out,       # `Step` of the boards
-        before,    # (b,l) their answers a step before
-        age,       # (b,) steps done
-        questions, # (b,l)
+        answers,     # (b,l) of the boards
+        halt_logits, # (b,), or None without a halting head
+        before,      # (b,l) their answers a step before
+        age,         # (b,) steps done
+        questions,   # (b,l)
     ): # (b,) of bool
-        answers = out.logits.argmax(-1)
         if self.check: return self.check(answers, questions)
-        if out.halt_logits is None: return torch.zeros_like(age, dtype=torch.bool)
-        done = out.halt_logits.sigmoid()>self.sure
+        if halt_logits is None: return torch.zeros_like(age, dtype=torch.bool)
+        done = halt_logits.sigmoid()>self.sure
         if not self.settled: return done
         return done & (answers==before).all(-1) & (age>1)
 
@@ -68,18 +68,18 @@ def step(self:Flight,
     inputs = self.model.prepare(here)
     start = self.model.start(inputs.x)
     out = self.model(inputs, restart(start, self.state, self.age==0))
-    self.age = self.age+1
-    done = (self.age==most) | rule(out, self.last, self.age, here['input_ids'])
-    self.exchange(done, out)
+    now,self.age = out.logits.argmax(-1),self.age+1
+    done = rule(now, out.halt_logits, self.last, self.age, here['input_ids'])
+    self.exchange(done | (self.age==most), now, out)
 
 # %% ../../nbs/6_thinking/03_halting.ipynb #6eca677d
 @patch
 def exchange(self:Flight,
     done:torch.Tensor, # (b,) of bool
-    out,               # `Step` of the boards on their way
+    now:torch.Tensor,  # (b,l) answers of the boards on their way
+    out,               # their `Step`
 ): # None
     "Note the answers of those who are done, and let others take their places"
-    now = out.logits.argmax(-1)
     stay = len(done)-int(done.sum())         # the only wait for the device
     order = done.int().argsort(stable=True)  # those who stay, then those who leave
     gone,left = self.live[order[stay:]],order[stay:]
