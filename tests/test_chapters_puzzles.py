@@ -1,0 +1,76 @@
+"The hard inputs of the chapters on puzzles, and laws that take many boards to see."
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from trm.files import InputError
+from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
+                               encode_boards, from_keys, maze_chars, sudoku_chars)
+
+four = sudoku_chars(4)
+two = pd.DataFrame(dict(question=['1.....4..3.....2', '2.....4..3.....1'],
+                        answer=['1423324123144132', '2413314213244231'], source=['a', 'b']))
+
+
+def refuses(says, f, *args, **kw):
+    "Does the call raise an `InputError` that contains `says`?"
+    with pytest.raises(InputError, match=re.escape(says)): f(*args, **kw)
+
+
+def same(a, b): return torch.equal(torch.as_tensor(a), torch.as_tensor(b))
+
+
+def test_alphabets():
+    assert sudoku_chars(4) == '.1234'
+    assert {s: box_shape(s) for s in (4, 6, 9, 12, 16)} == {
+        4: (2, 2), 6: (2, 3), 9: (3, 3), 12: (3, 4), 16: (4, 4)}
+    refuses('at most 35', sudoku_chars, 36)
+    refuses('has no boxes', box_shape, 7)
+
+
+def test_encode():
+    assert decode_boards(encode_boards(['#S oG  #'], maze_chars), maze_chars) == ['#S oG  #']
+    assert encode_boards([], maze_chars).shape == (0, 0)
+    assert same(encode_boards(['1003'], four), encode_boards(['1..3'], four))
+
+
+@pytest.mark.parametrize('texts,chars,says', [
+    (['12', '1x'], four, "my.csv: row 2, position 2: 'x'"),
+    (['12', '123'], four, 'row 2: 3 characters; should be 2'), (['1½'], four, "'½'"),
+    ([None], maze_chars, 'row 1: None'), (['S0'], maze_chars, "'0'")])  # 0: a blank in Sudoku only
+def test_encode_refuses(texts, chars, says): refuses(says, encode_boards, texts, chars, 'my.csv')
+
+
+def test_decode_refuses(): refuses('from 0 to 5', decode_boards, [[7]], four)
+
+
+def test_boards_stay_together():
+    "Question, answer and table, however rows are picked"
+    boards = Boards.from_frame(two, four)
+    assert boards.inputs.dtype == torch.uint8
+    assert same(boards.inputs, encode_boards(two.question, four).byte())
+    for rows in slice(1, 2), [1], np.array([False, True]), boards.table.source == 'b':
+        assert boards[rows].to_frame(four).equals(two[1:])
+    both = Boards.join([boards[1:], boards.assign(source='c')])
+    assert both.table.to_dict('list') == dict(source=['b', 'c', 'c'])
+    assert len(boards[:0].to_frame(four)) == 0
+    assert len(set(board_keys(both.inputs))) == 2 and from_keys([], 16).shape == (0, 16)
+
+
+def test_boards_refuse():
+    frame = Boards.from_frame
+    refuses('my.csv: no column answer among question, source', frame,
+            two.drop(columns='answer'), four, 'my.csv')
+    refuses("my.csv, answer: row 1, position 2: 'x'", frame,
+            two.assign(answer=['1x'*8]*2), four, 'my.csv')
+    refuses('my.csv, question: row 1: 16 cells; should be 36, for side=6', frame,
+            two, four, 'my.csv', 36)
+    refuses('row 2 has no question', frame, two.assign(question=['1', None]), four)
+    boards = [frame(two, four), frame(two.assign(question='12'), four)]
+    refuses('2 and 16 cells', Boards.join, boards)
+
+
+def test_draw_refuses(): refuses('should be a square', draw_board, '1.3', four)
