@@ -9,6 +9,8 @@ import torch
 from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
+from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
+from trm.puzzles.sudoku import valid_sudoku
 
 four = sudoku_chars(4)
 two = pd.DataFrame(dict(question=['1.....4..3.....2', '2.....4..3.....1'],
@@ -74,3 +76,36 @@ def test_boards_refuse():
 
 
 def test_draw_refuses(): refuses('should be a square', draw_board, '1.3', four)
+
+
+def test_solve_sudoku_refuses():
+    assert solve_sudoku([1, 0, 0, 0, 0, 0, 4, 0, 0, 3, 0, 0, 0, 0, 0, 2], 4) == ['1423324123144132']
+    refuses('should be 16', solve_sudoku, '1...', 4)
+    refuses('should be 0 to 4', solve_sudoku, [7]+[0]*15, 4)
+
+
+@pytest.mark.parametrize('bad,says', [
+    ('1.....4..3.....', 'of 15 cells; should be 16, 36, 81 or 256'),
+    ('1.....4..3.....9', "row 4, column 4: '9'; should be one of .1234"),
+    ('1...1.4..3.....2', 'row 1, column 1 and row 2, column 1: both 1; should differ, '
+                         'being in the same column'),
+    ('1....14..3.....2', 'being in the same box'), ('1.....4..4.3...2', 'no solution'),
+    ('1.....4..3......', 'more than one solution')])
+def test_check_sudoku_refuses(bad, says): refuses(says, check_sudoku, bad)
+
+
+def test_check_sudoku():
+    framed = '1 0 | . .\n. . | 4 .\n----+----\n. 3 | . .\n. . | . 2'
+    assert check_sudoku(framed) == ('1.....4..3.....2', 4)
+    refuses('board of 4x4; should be 6x6', check_sudoku, framed, 6)
+
+
+def test_make_sudoku():
+    "The seed decides, other seeds give other puzzles, and all are valid and of the usual sizes"
+    one, again, other = (make_sudoku(5, 6, seed=s).inputs for s in (1, 1, 2))
+    assert same(one, again) and not set(board_keys(one)) & set(board_keys(other))
+    boards = {side: make_sudoku(n, side) for side, n in ((4, 200), (6, 200), (9, 60))}
+    clues = {side: (b.inputs > 1).sum(1).float() for side, b in boards.items()}
+    assert (clues[4].min(), clues[4].max() <= 6) == (4, True)
+    assert 9 < clues[6].mean() < 11 and 23 < clues[9].mean() < 26
+    assert all(valid_sudoku(b.labels, b.inputs, side).all() for side, b in boards.items())
