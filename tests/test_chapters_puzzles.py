@@ -9,6 +9,7 @@ import torch
 from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
+from trm.puzzles.maze import check_maze, make_mazes, maze_distances, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
 from trm.puzzles.sudoku import valid_sudoku
 
@@ -109,3 +110,43 @@ def test_make_sudoku():
     assert (clues[4].min(), clues[4].max() <= 6) == (4, True)
     assert 9 < clues[6].mean() < 11 and 23 < clues[9].mean() < 26
     assert all(valid_sudoku(b.labels, b.inputs, side).all() for side, b in boards.items())
+
+
+lines = ['S  #    ', '   # ## ', '##    # ', '   ## # ', '      # ', '  #    #', '#   #   ', '    #  G']
+maze = ''.join(lines)
+
+
+def test_solve_maze():
+    "A path in the question does no harm; what cannot be solved is refused by its row"
+    x = encode_boards([maze], maze_chars)
+    once = solve_maze(x, 8)
+    assert same(solve_maze(once, 8), once)
+    cut = [maze, maze[:-2]+'#G', maze[:-9]+'#'+maze[-8:-2]+'#G']
+    refuses('row 3: no way', solve_maze, encode_boards(cut, maze_chars), 8)
+    goals = decode_boards(once, maze_chars)[0].replace('o', 'G')
+    refuses("14 cells 'G'", solve_maze, encode_boards([goals], maze_chars), 8)
+    refuses('should be (n, 81)', maze_distances, x, 9)
+    no_start = encode_boards([maze, maze.replace('S', '#')], maze_chars)
+    refuses("row 2: 0 cells 'S'", maze_distances, no_start, 8)
+
+
+@pytest.mark.parametrize('text,says', [
+    ('S \n#', 'line 2 has 1'), ('S G\n###', 'line 1 has 3'), ('S #G ', '5 cells'),
+    ('S  x', "has 'x'"), ('S GG', "2 cells 'G'"), ('', "0 cells 'S'"), ('S##G', 'maze: no way')])
+def test_check_maze_refuses(text, says): refuses(says, check_maze, text)
+
+
+def test_check_maze():
+    for text in maze, '\n'.join(lines): assert check_maze(text) == (maze, 8)
+    assert check_maze('S.\n#G\n') == ('S #G', 2)
+    refuses('maze of 8x8; should be 10x10', check_maze, maze, 10)
+
+
+def test_make_mazes():
+    small = make_mazes(500, side=12, seed=1)
+    seen = set(board_keys(small.inputs))
+    assert len(seen) == 500 and small.table.path_len.min() >= 39
+    assert not seen & set(board_keys(make_mazes(50, side=12, seed=2).inputs))
+    refuses('min_path=30: 0 of 1 mazes', make_mazes, 1, side=6, min_path=30, tries=5000)
+    refuses('at least 2 and 1', make_mazes, 1, side=6, min_path=0)
+    assert len(make_mazes(0, side=6)) == 0
