@@ -6,16 +6,21 @@ import pandas as pd
 import pytest
 import torch
 
+from trm.config import Config, ModelConfig, TrainConfig
 from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
-from trm.puzzles.maze import check_maze, make_mazes, maze_distances, solve_maze
+from trm.puzzles.files import (board_number, make_puzzles, pick_split, read_boards, read_puzzles,
+                               write_puzzles)
+from trm.puzzles.maze import check_maze, make_mazes, maze_distances, maze_variants, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
 from trm.puzzles.sudoku import valid_sudoku
 
 four = sudoku_chars(4)
 two = pd.DataFrame(dict(question=['1.....4..3.....2', '2.....4..3.....1'],
                         answer=['1423324123144132', '2413314213244231'], source=['a', 'b']))
+
+sudoku4 = Config(ModelConfig(mask='full'), TrainConfig(task='sudoku', side=4, puzzles=300))
 
 
 def refuses(says, f, *args, **kw):
@@ -150,3 +155,65 @@ def test_make_mazes():
     refuses('min_path=30: 0 of 1 mazes', make_mazes, 1, side=6, min_path=30, tries=5000)
     refuses('at least 2 and 1', make_mazes, 1, side=6, min_path=0)
     assert len(make_mazes(0, side=6)) == 0
+
+
+@pytest.fixture
+def two_mazes():
+    df = pd.DataFrame(dict(question=[' S #G ', 'S   G '], answer=[' S #Go', 'S o G ']))
+    return Boards.from_frame(df, maze_chars)
+
+
+@pytest.mark.parametrize('name,text,says', [
+    ('empty.csv', 'question,answer\n', 'no rows'), ('nothing.csv', '', 'cannot be read'),
+    ('other.csv', 'puzzle,solution\n1,2\n', 'no column question'),
+    ('bad.parquet', 'no parquet', 'not a parquet file'), ('x.txt', '', 'is no puzzle file'),
+    ('twice.csv', 'question,answer,answer\n1,2,3\n', 'column answer twice'),
+    ('sign.csv', 'question,answer\n1,2\n.,x\n', "sign.csv, answer: row 2, position 1: 'x'")])
+def test_read_puzzles_refuses(name, text, says, tmp_path):
+    (tmp_path/name).write_text(text)
+    refuses(says, read_puzzles, tmp_path/name, '.12')
+
+
+def test_read_puzzles_finds_nothing(tmp_path):
+    for name in 'gone.csv', 'gone*.csv':
+        refuses('no such file', read_puzzles, tmp_path/name, '.12')
+
+
+def test_read_arrays_refuses(two_mazes, tmp_path):
+    write_puzzles(two_mazes, tmp_path/'m', maze_chars)
+    refuses('inputs: row 1, position 2: 3; should be one of the tokens 1 to 2',
+            read_puzzles, tmp_path/'m', '.1')
+    labels = tmp_path/'m/all__labels.npy'
+    labels.write_bytes(labels.read_bytes()[:-3])
+    refuses('cannot be read', read_puzzles, tmp_path/'m', maze_chars)
+    (tmp_path/'m/dataset.json').unlink()
+    refuses('dataset.json: no such file', read_puzzles, tmp_path/'m', maze_chars)
+
+
+def test_write_puzzles_refuses(two_mazes, tmp_path):
+    refuses('no rows', write_puzzles, two_mazes[:0], tmp_path/'x.csv', maze_chars)
+    short = Boards(two_mazes.inputs, two_mazes.labels[:, :1], two_mazes.table)
+    refuses('as long as', write_puzzles, short, tmp_path/'y', maze_chars)
+    for i, b in enumerate((short, two_mazes)): write_puzzles(b, tmp_path/f'odd-{i}.csv', maze_chars)
+    refuses('1 and 6 cells', read_puzzles, tmp_path/'odd-*.csv', maze_chars)
+
+
+def test_read_boards_refuses(tmp_path):
+    (tmp_path/'b.csv').write_text('')
+    refuses('no boards', read_boards, tmp_path/'b.csv')
+    refuses('no such file', read_boards, tmp_path/'none.csv')
+
+
+def test_splits():
+    "What decides is the number; what is made here has it too, and the asked sizes"
+    some = np.array([0, 19, 20, 24, 25, 99])
+    assert pick_split(some, 'valid').tolist() == [False, False, True, True, False, False]
+    mz = make_mazes(30, 8)
+    turned = Boards(maze_variants(mz.inputs, 8)[3], mz.labels, mz.table)
+    assert same(board_number(mz, 'maze', 8), board_number(turned, 'maze', 8))
+    assert len(board_number(mz[:0], 'maze', 8)) == 0
+    sizes = dict(make_puzzles(sudoku4).table.split.value_counts())
+    assert sizes == dict(test=500, train=300, valid=200)
+    mazes = make_puzzles(sudoku4.change(task='maze', side=6, puzzles=40))
+    assert dict(mazes.table.split.value_counts()) == dict(test=500, valid=200, train=40)
+    refuses('puzzles=N', make_puzzles, sudoku4.change(puzzles=0))
