@@ -12,6 +12,7 @@ from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, dra
                                encode_boards, from_keys, maze_chars, sudoku_chars)
 from trm.puzzles.files import (board_number, make_puzzles, pick_split, read_boards, read_puzzles,
                                write_puzzles)
+from trm.puzzles.kinds import MazeTask, SudokuTask, puzzle_task
 from trm.puzzles.maze import check_maze, make_mazes, maze_distances, maze_variants, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
 from trm.puzzles.sudoku import valid_sudoku
@@ -217,3 +218,48 @@ def test_splits():
     mazes = make_puzzles(sudoku4.change(task='maze', side=6, puzzles=40))
     assert dict(mazes.table.split.value_counts()) == dict(test=500, valid=200, train=40)
     refuses('puzzles=N', make_puzzles, sudoku4.change(puzzles=0))
+
+
+def test_bad_rows_are_named():
+    "By the row of the data, counted by place, or by the setting"
+    def dataset(data, **kw): return SudokuTask(sudoku4.change(**kw), data).dataset('test')
+    made = make_puzzles(sudoku4)
+    wrong = Boards(made.inputs, made.labels.flip(0), made.table)
+    refuses('breaks the rules or changes the question; should be a solution', dataset, wrong)
+    named = wrong.to_frame(four).set_index('split', drop=False)
+    refuses('answer of row 1', dataset, named)
+    refuses('for side=6', dataset, made, side=6)
+    refuses('symbols=6: should be 4', dataset, made, network='SymbolTRM', symbols=6, mixer='mlp')
+    refuses('no data given', dataset, None)
+
+
+@pytest.mark.parametrize('form', ['boards', 'plain', 'csv', 'folder'])
+def test_opened_task(form, tmp_path):
+    "It has the rows of the saved one, split by split, and saving it again writes nothing"
+    made, run = make_puzzles(sudoku4), tmp_path/'run'
+    plain = Boards(made.inputs, made.labels, made.table.drop(columns='split'))
+    write_puzzles(plain, tmp_path/'one.csv', four)
+    for name, b in ('train.parquet', plain[:500]), ('test.csv', plain[500:]):
+        (tmp_path/'two').mkdir(exist_ok=True)
+        write_puzzles(b, tmp_path/'two'/name, four)
+    data = dict(boards=made, plain=plain, csv=tmp_path/'one.csv', folder=tmp_path/'two')[form]
+    run.mkdir()
+    before = SudokuTask(sudoku4, data)
+    before.save(run)
+    after = SudokuTask.open(run, sudoku4)
+    for s in 'train', 'valid', 'test':
+        a, b = (t.boards(s).to_frame(four)[['question', 'answer']].values for t in (after, before))
+        assert (a == b).all()
+    written = (run/'puzzles.parquet').stat().st_mtime_ns
+    after.save(run)
+    assert (run/'puzzles.parquet').stat().st_mtime_ns == written
+
+
+def test_prompts():
+    task, q = SudokuTask(sudoku4), two.question[0]
+    ids = task.prompt([q])['input_ids']
+    assert same(ids, encode_boards([q], four)) and task.left_out('test') == 0
+    assert task.text(ids[0]).replace('\n', '') == q
+    refuses('both 1', task.prompt, ['1'*16])
+    refuses('should be 10x10', MazeTask(sudoku4.change(task='maze', side=10)).prompt, ['SG'+' '*14])
+    refuses('or its class be given', puzzle_task, sudoku4.change(task='own'))
