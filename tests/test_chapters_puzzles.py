@@ -118,7 +118,8 @@ def test_make_sudoku():
     assert all(valid_sudoku(b.labels, b.inputs, side).all() for side, b in boards.items())
 
 
-lines = ['S  #    ', '   # ## ', '##    # ', '   ## # ', '      # ', '  #    #', '#   #   ', '    #  G']
+lines = ['S  #    ', '   # ## ', '##    # ', '   ## # ',
+         '      # ', '  #    #', '#   #   ', '    #  G']
 maze = ''.join(lines)
 
 

@@ -113,7 +113,8 @@ def test_published_settings():
 def test_from_published_refuses(says, change):
     form = ModelConfig(d_model=8, n_heads=2, states=2, n_latent=2, mask='full', halt=True,
                        vocab_size=11, seq_len=6)
-    theirs = {f'_orig_mod.model.inner.{published_name(k)}': v for k, v in TRM(form).state_dict().items()}
+    theirs = {f'_orig_mod.model.inner.{published_name(k)}': v
+              for k, v in TRM(form).state_dict().items()}
     if 'vocab_size' in change: form = replace(form, **change)
     add, drop = change.get('add', {}), change.get('drop')
     theirs = {k: v for k, v in theirs.items() if not drop or drop not in k} | add

@@ -23,7 +23,7 @@ def symbol_ids(
     first:int,        # the first token that is a symbol
     k:int,            # symbols
 ): # (b,l,k): `first` for this symbol, `first+1` for another one, or what else the token is
-    "What the vector of each symbol is told about a cell"
+    "What the vector of each symbol receives about a cell"
     ids = ids[...,None]
     symbol = first+torch.arange(k, device=ids.device)
     return torch.where(ids<first, ids, first+(ids!=symbol))
