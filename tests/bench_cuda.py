@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pandas as pd
 import torch
 
-from trm.puzzles.task import puzzle_task
+from trm.puzzles.kinds import puzzle_task
 from trm.engine.checkpoint import provenance
 from trm.engine.log import read_metrics
 from trm.config import apply_sets, get_preset

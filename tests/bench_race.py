@@ -17,7 +17,7 @@ import torch
 
 from trm.engine.checkpoint import provenance
 from trm.config import apply_sets, get_preset
-from trm.puzzles.task import puzzle_task
+from trm.puzzles.kinds import puzzle_task
 from trm.thinking.scores import evaluate
 from trm.puzzles.files import make_puzzles
 from trm.training.loop import TrainState, train_step, validate

@@ -3,6 +3,7 @@
 Relative error is ‖a-b‖/‖b‖. Each step starts from the published state of the step before: run freely, the `mlp` network
 multiplies a rounding error more than tenfold in each step, and the vectors themselves, made in float32, are then as far from
 the same computation in float64 as ours is. That is what the second test shows."""
+from dataclasses import replace
 from shutil import which
 
 import pytest
@@ -10,7 +11,10 @@ import torch
 from conftest import shared
 from safetensors.torch import load_file
 
-from trm.puzzles.published import from_published, published_name
+from trm.config import ModelConfig
+from trm.files import InputError
+from trm.network.weights import TRM
+from trm.puzzles.published import from_published, published_config, published_name
 from trm.training.loss import halt_loss, token_losses
 
 networks = 'mlp', 'attention', 'learned'
@@ -88,3 +92,30 @@ def test_what_is_left_is_rounding(name):
     _, exact = step_errors(model.double(), batch, want, free=True)
     print(name, 'float32', [f'{e:.0e}' for e in ours], 'float64', [f'{e:.0e}' for e in exact])
     assert all(a < 4*b for a, b in zip(ours, exact))
+
+
+def test_published_settings():
+    "The room in front in both forms, no room, the other mixer, and settings that are not usable"
+    s = dict(seq_len=16, puzzle_emb_ndim=64, num_puzzle_identifiers=3, vocab_size=7, H_cycles=3,
+             L_cycles=2, L_layers=2, hidden_size=64, expansion=4, num_heads=2,
+             pos_encodings='rope', halt_max_steps=3, mlp_t=False, puzzle_emb_len=2)
+    assert published_config(s | dict(puzzle_emb_len=0, puzzle_emb_ndim=100)).puzzle_tokens == 2
+    assert type(published_config(s | dict(puzzle_emb_len=0, puzzle_emb_ndim=0))) is ModelConfig
+    assert published_config(s | dict(mlp_t=True)).mixer == 'mlp'
+    with pytest.raises(InputError, match='should be'): published_config(s | dict(hidden_size=0))
+    without = {k: v for k, v in s.items() if k != 'H_cycles'}
+    with pytest.raises(InputError, match="'H_cycles'"): published_config(without)
+
+
+@pytest.mark.parametrize('says,change', [
+    ('has unknown extra', dict(add={'model.inner.extra': torch.zeros(2)})),
+    ('lacks H_init', dict(drop='H_init')), (r'should be \(12, 8\)', dict(vocab_size=12))])
+def test_from_published_refuses(says, change):
+    form = ModelConfig(d_model=8, n_heads=2, states=2, n_latent=2, mask='full', halt=True,
+                       vocab_size=11, seq_len=6)
+    theirs = {f'_orig_mod.model.inner.{published_name(k)}': v
+              for k, v in TRM(form).state_dict().items()}
+    if 'vocab_size' in change: form = replace(form, **change)
+    add, drop = change.get('add', {}), change.get('drop')
+    theirs = {k: v for k, v in theirs.items() if not drop or drop not in k} | add
+    with pytest.raises(InputError, match=says): from_published(theirs, form)

@@ -118,8 +118,9 @@ def test_train_on_published_formats(form, tmp_path):
 @pytest.mark.parametrize('name,task,side,n', [('sudoku_extreme', 'sudoku', 9, 10_000), ('maze_hard', 'maze', 30, 500)])
 def test_whole_test_files(name, task, side, n):
     "The real test files are read, and every answer in them obeys the rules"
-    from trm.puzzles.task import puzzle_task, to_batch
     from trm.config import get_preset
+    from trm.puzzles.kinds import puzzle_task
+    from trm.puzzles.task import to_batch
     folder, cfg = shared(name), get_preset(name)
     boards = puzzle_task(cfg)(cfg, folder)
     d = boards.dataset('test')

@@ -30,7 +30,7 @@ from .engine.stream import row_source
 from .files import InputError, locate, write_file
 from .network.weights import TRM
 from .puzzles.files import make_puzzles
-from .puzzles.task import puzzle_task
+from .puzzles.kinds import puzzle_task
 from .thinking.confidence import evaluate_tries, solve_many
 from .thinking.halting import halt_early, halting, show_halting
 from .thinking.scores import answer, evaluate, step_answers, summarize, writes

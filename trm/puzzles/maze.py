@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['wall_id', 'free_id', 'start_id', 'goal_id', 'path_id', 'maze_distances', 'draw_distances', 'solve_maze', 'valid_path',
-           'check_maze', 'make_mazes', 'maze_variants']
+           'make_mazes', 'maze_variants', 'check_maze']
 
 # %% ../../nbs/5_puzzles/03_maze.ipynb #6f95674a
 from math import isqrt
@@ -166,40 +166,6 @@ def valid_path(
     no_more = mark.sum(-1) == (dist*goal).sum(-1)-1
     return kept & led & no_more
 
-# %% ../../nbs/5_puzzles/03_maze.ipynb #ef05c0b3
-def _check_lines(lines):
-    "Refuse lines that are not as long as there are lines"
-    for i,line in enumerate(lines):
-        if len(line)!=len(lines):
-            raise InputError(f"maze: line {i+1} has {len(line)} characters; "
-                             f"should have {len(lines)}, as there are {len(lines)} lines")
-
-# %% ../../nbs/5_puzzles/03_maze.ipynb #ebf2aeed
-def _check_way(maze, side):
-    "Refuse a maze without one S, one G and a way between them"
-    for c in 'SG':
-        if maze.count(c)!=1: raise InputError(f"maze: {maze.count(c)} cells {c!r}; should be one")
-    try: solve_maze(encode_boards([maze], maze_chars), side)
-    except InputError as e: raise InputError(str(e).replace('row 1', 'maze')) from None
-
-# %% ../../nbs/5_puzzles/03_maze.ipynb #6ccbdac4
-def check_maze(
-    text:str,      # lines of a maze, or one line with all its cells
-    side:int=None, # the side it must have; None: any
-): # its cells as one text, and its side
-    "A maze as typed, or an `InputError` that says what is wrong"
-    lines = text.strip('\r\n').splitlines() or ['']
-    maze = ''.join(lines).replace('.', ' ')
-    want,side = side,len(lines) if len(lines)>1 else isqrt(len(maze))
-    bad = set(maze)-set('# SG')
-    if bad:
-        raise InputError(f"maze: has {min(bad)!r}; should have # (wall), blank or . (free), S, G")
-    if len(lines)>1: _check_lines(lines)
-    if side*side!=len(maze): raise InputError(f"maze: {len(maze)} cells; should be a square number")
-    if want not in (None,side): raise InputError(f"maze of {side}x{side}; should be {want}x{want}")
-    _check_way(maze, side)
-    return maze,side
-
 # %% ../../nbs/5_puzzles/03_maze.ipynb #81a12b29
 def _draw(rng, n, side):
     "Free cells (n,cells) of random walls, and a random free cell (n,) of each"
@@ -274,3 +240,37 @@ def maze_variants(
     "The eight symmetries of the square"
     boards = torch.as_tensor(_boards(ids, side), device=ids.device).view(-1,side,side)
     return torch.stack([b.rot90(k, (1,2)).flatten(1) for b in (boards,boards.mT) for k in range(4)])
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #ef05c0b3
+def _check_lines(lines):
+    "Refuse lines that are not as long as there are lines"
+    for i,line in enumerate(lines):
+        if len(line)!=len(lines):
+            raise InputError(f"maze: line {i+1} has {len(line)} characters; "
+                             f"should have {len(lines)}, as there are {len(lines)} lines")
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #ebf2aeed
+def _check_way(maze, side):
+    "Refuse a maze without one S, one G and a way between them"
+    for c in 'SG':
+        if maze.count(c)!=1: raise InputError(f"maze: {maze.count(c)} cells {c!r}; should be one")
+    try: solve_maze(encode_boards([maze], maze_chars), side)
+    except InputError as e: raise InputError(str(e).replace('row 1', 'maze')) from None
+
+# %% ../../nbs/5_puzzles/03_maze.ipynb #6ccbdac4
+def check_maze(
+    text:str,      # lines of a maze, or one line with all its cells
+    side:int=None, # the side it must have; None: any
+): # its cells as one text, and its side
+    "A maze as typed, or an `InputError` that says what is wrong"
+    lines = text.strip('\r\n').splitlines() or ['']
+    maze = ''.join(lines).replace('.', ' ')
+    want,side = side,len(lines) if len(lines)>1 else isqrt(len(maze))
+    bad = set(maze)-set('# SG')
+    if bad:
+        raise InputError(f"maze: has {min(bad)!r}; should have # (wall), blank or . (free), S, G")
+    if len(lines)>1: _check_lines(lines)
+    if side*side!=len(maze): raise InputError(f"maze: {len(maze)} cells; should be a square number")
+    if want not in (None,side): raise InputError(f"maze of {side}x{side}; should be {want}x{want}")
+    _check_way(maze, side)
+    return maze,side
