@@ -188,3 +188,11 @@ def test_docs_without_quarto(tmp_path):
     first, *rest = r.stderr.splitlines()
     assert 'https://quarto.org/docs/get-started' in first and 'pip install quarto-cli' in first
     assert all(line.startswith('make') for line in rest)
+
+
+def test_the_idea_fits_on_a_page():
+    "The first chapter holds at most 90 lines of code, directives and blank lines aside"
+    cells = [source(c) for c in load(root / 'nbs/1_idea/00_idea.ipynb') if c['cell_type'] == 'code']
+    lines = [l for s in cells for l in s.splitlines() if l.strip() and not l.startswith('#|')]
+    assert len(lines) <= 90
+    assert not any(re.search(r'^#\| *export', s, re.M) for s in cells)
