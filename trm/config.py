@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['presets', 'opt', 'check_value', 'check_fields', 'count_weights', 'check_size', 'check_model', 'ModelConfig',
            'DataConfig', 'OptimizerConfig', 'TrainConfig', 'parse_value', 'network_class', 'settings_class',
-           'find_setting', 'change_model', 'Config', 'apply_sets', 'config_to_dict', 'check_parts', 'config_from_dict',
-           'read_config', 'get_preset']
+           'check_name', 'find_setting', 'change_model', 'Config', 'apply_sets', 'meanings', 'show_settings',
+           'config_to_dict', 'check_parts', 'config_from_dict', 'read_config', 'get_preset', 'show_presets']
 
 # %% ../nbs/3_network/00_config.ipynb #e05a22f7
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -105,7 +105,7 @@ class ModelConfig:
     n_heads:int = opt(4, lo=1, hi=256)          # attention heads; divides `d_model`
     n_layers:int = opt(2, lo=1, hi=64)          # layers in the one shared block
     expansion:float = opt(4., lo=.1, hi=64)     # hidden width of SwiGLU, before its factor of 2/3
-    hidden_multiple:int = opt(64, lo=1, hi=4096)  # that width is rounded up to a multiple of this
+    hidden_multiple:int = opt(64, lo=1, hi=4096)  # hidden width: a multiple of this
     n_recurrence:int = opt(4, lo=1, hi=4096)    # supervised steps: an output and a loss at each
     n_cycles:int = opt(1, lo=1, hi=64)          # rounds in a step, T; only the last has gradient
     n_latent:int = opt(0, lo=0, hi=64)          # scratchpad updates in a round, n
@@ -114,7 +114,7 @@ class ModelConfig:
     mask:str = opt('causal', 'causal', 'prefix', 'full')  # who may look at whom
     position:str = opt('rotary', 'rotary', 'learned', 'none')  # how a position is known
     norm:str = opt('post', 'post', 'pre')       # RMSNorm after the residual sum or before it
-    gate:str = opt('silu', 'silu', 'normed')    # of SwiGLU: silu(g)·v, or sigmoid(g)·RMSNorm(g·v)
+    gate:str = opt('silu', 'silu', 'normed')    # SwiGLU: silu(g)·v, or sigmoid(g)·RMSNorm(g·v)
     inject:bool = opt(False)                    # one state: add the question again at each step?
     detach:bool = opt(False)                    # cut the gradient between steps?
     full_bptt:bool = opt(False)                 # gradient through all `n_cycles` rounds?
@@ -174,18 +174,18 @@ class DataConfig:
 @dataclass(frozen=True)
 class OptimizerConfig:
     "How the weights move"
-    learning_rate:float = opt(1e-3, lo=0)       # of AdamW
+    learning_rate:float = opt(1e-3, lo=0)       # largest learning rate of AdamW
     optimizer:str = opt('adamw', 'adamw', 'muon')  # muon: for the matrices of the block
-    muon_lr:float = opt(.02, lo=0)              # of Muon
-    muon_decay:float = opt(.1, lo=0)            # its decoupled weight decay
-    muon_momentum:float = opt(.95, lo=0, hi=1)  # its memory of past gradients
-    muon_rounds:int = opt(5, lo=1, hi=20)       # Newton–Schulz rounds
-    puzzle_lr:float = opt(.01, lo=0)            # of the puzzles' own vectors (sign-SGD)
-    puzzle_decay:float = opt(.1, lo=0)          # their decoupled weight decay
-    weight_decay:float = opt(.1, lo=0)          # of AdamW, decoupled
+    muon_lr:float = opt(.02, lo=0)              # learning rate of Muon
+    muon_decay:float = opt(.1, lo=0)            # decoupled weight decay of Muon
+    muon_momentum:float = opt(.95, lo=0, hi=1)  # Muon's memory of past gradients
+    muon_rounds:int = opt(5, lo=1, hi=20)       # Newton–Schulz rounds of Muon
+    puzzle_lr:float = opt(.01, lo=0)            # sign-SGD's, for the puzzles' own vectors
+    puzzle_decay:float = opt(.1, lo=0)          # decoupled weight decay of these vectors
+    weight_decay:float = opt(.1, lo=0)          # decoupled weight decay of AdamW
     beta2:float = opt(.95, lo=0, hi=1)          # AdamW's memory of squared gradients
-    warmup_steps:int = opt(50, lo=0, hi=10**9)  # linear warm-up
-    min_lr:float = opt(0., lo=0, hi=1)          # the cosine ends at this share of the learning rate
+    warmup_steps:int = opt(50, lo=0, hi=10**9)  # steps of linear warm-up
+    min_lr:float = opt(0., lo=0, hi=1)          # last learning rate, as a share of the largest
     clip:float = opt(1., lo=0)                  # largest gradient norm; 0: no clipping
     ema:float = opt(0., lo=0, hi=1)             # decay of the averaged weights; 0: no average
     ema_from:int = opt(0, lo=0, hi=10**9)       # the average begins after so many steps
@@ -200,7 +200,7 @@ class TrainConfig(OptimizerConfig, DataConfig):
     deep_supervision_weight:str = opt('uniform')  # uniform, linear, last, or numbers by commas
     loss:str = opt('softmax', 'softmax', 'stablemax', 'stablemax32')  # stablemax: the paper's
     label_smoothing:float = opt(0., lo=0, hi=.99)  # share of the target spread over all tokens
-    halt_weight:float = opt(.5, lo=0)           # of the halting loss
+    halt_weight:float = opt(.5, lo=0)           # weight of the halting loss
     halt_explore:float = opt(.1, lo=0, hi=1)    # carried: chance that a row must go on
     eval_every:int = opt(200, lo=1, hi=10**9)   # steps between validations
     eval_rows:int = opt(512, lo=1, hi=10**6)    # rows of the validation split to score
@@ -250,6 +250,17 @@ def settings_class(
     "The class of a network's settings"
     return ModelConfig if name=='TRM' else network_class(name).config
 
+# %% ../nbs/3_network/00_config.ipynb #443e962c
+def check_name(
+    name:str, # as it was given
+    known,    # the names that there are
+): # None; raises `InputError`
+    "Is there such a setting? If not, the error shows the near names"
+    if name in known: return
+    near = get_close_matches(name[:50], known, n=3, cutoff=.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise InputError(f"{name}: no such setting; {hint}")
+
 # %% ../nbs/3_network/00_config.ipynb #5d1fa354
 def find_setting(
     name:str,          # of a setting
@@ -258,10 +269,8 @@ def find_setting(
     "Where a setting belongs"
     parts = dict(model=model, train=TrainConfig)
     known = {f.name: (part,f) for part,cls in parts.items() for f in fields(cls)}
-    if name in known: return known[name]
-    near = get_close_matches(name[:50], known, n=3, cutoff=.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    raise InputError(f"{name}: no such setting; {hint}")
+    check_name(name, known)
+    return known[name]
 
 # %% ../nbs/3_network/00_config.ipynb #2cea85c1
 def change_model(
@@ -318,6 +327,29 @@ def apply_sets(
     for k in kw:
         if k!='network': kw[k] = parse_value(kw[k], find_setting(k, cls)[1].type, k)
     return cfg.change(**kw)
+
+# %% ../nbs/3_network/00_config.ipynb #161f89c3
+def meanings(
+    cls, # a settings class, such as `ModelConfig`
+): # dict of texts, by the name of the setting
+    "The comment beside each field"
+    from fastcore.docments import docments
+    found = [docments(c) for c in reversed(cls.__mro__[:-1])]
+    return {k: v for d in found for k,v in d.items() if v}
+
+# %% ../nbs/3_network/00_config.ipynb #2491ab9e
+def show_settings(
+    cfg,    # a `Config`, or one of its two parts
+    *names, # of settings; none: all
+): # a pandas DataFrame: value and meaning of each setting
+    "Settings as a table"
+    from pandas import DataFrame
+    parts = (cfg.model,cfg.train) if hasattr(cfg, 'train') else (cfg,)
+    texts = {k: v for c in parts for k,v in meanings(type(c)).items()}
+    values = {f.name: getattr(c, f.name) for c in parts for f in fields(c)}
+    for n in names: check_name(n, values)
+    rows = [(values[n], texts.get(n, '')) for n in names or values]
+    return DataFrame(rows, list(names or values), ['value','meaning'], dtype=object)
 
 # %% ../nbs/3_network/00_config.ipynb #5dc38013
 def config_to_dict(
@@ -432,3 +464,16 @@ def get_preset(name:str):
     if name not in presets:
         raise InputError(f"{name}: no such preset; there are {', '.join(presets)}")
     return config_from_dict(presets[name] | dict(preset=name), name)
+
+# %% ../nbs/3_network/00_config.ipynb #ca73ef55
+def show_presets(
+    *names, # of settings, or 'network'; none: those in which the presets differ
+): # a pandas DataFrame: a row for each preset
+    "The presets as a table"
+    from pandas import DataFrame
+    cfgs = [get_preset(k) for k in presets]
+    rows = [dict(network=c.model.network) | vars(c.model) | vars(c.train) for c in cfgs]
+    known = dict.fromkeys(k for r in rows for k in r)
+    for n in names: check_name(n, known)
+    names = names or [n for n in known if len({r.get(n) for r in rows})>1]
+    return DataFrame([[r.get(n, '') for n in names] for r in rows], list(presets), names, object)
