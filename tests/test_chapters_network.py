@@ -1,0 +1,102 @@
+"Edge cases of the chapters in nbs/3_network: odd input, bounds and files that are refused."
+import json
+import re
+from dataclasses import fields
+
+import pytest
+
+from trm import networks
+from trm.config import Config, ModelConfig, TrainConfig, apply_sets, check_name, config_from_dict
+from trm.config import config_to_dict, find_setting, get_preset, meanings
+from trm.config import network_class, parse_value, presets, read_config, show_presets, show_settings
+from trm.files import InputError
+
+
+def refused(why, f, *args, **kw):
+    with pytest.raises(InputError, match=re.escape(why)): f(*args, **kw)
+
+
+# Configuration
+
+@pytest.mark.parametrize('v', ['nan', 'inf', '-inf', '1e400'])
+def test_no_number(v): refused('finite number', TrainConfig, learning_rate=float(v))
+
+
+@pytest.mark.parametrize('kw, why', [
+    (dict(d_model=130), 'multiple of n_heads=4'), (dict(mixer='mlp'), 'should be full'),
+    (dict(states=2), 'n_latent=0'), (dict(n_latent=1), 'or states=2'),
+    (dict(d_model=True), 'type int'), (dict(d_model=8.), 'type int'),
+    (dict(mask='a\0'), 'should be one of'), (dict(d_model=16384, n_layers=64), 'weights'),
+    (dict(d_model=4096, seq_len=8192), 'state'), (dict(vocab_size=10**6), 'logits'),
+    (dict(states=2, n_recurrence=64, n_cycles=64, n_latent=64), 'layers')])
+def test_model_settings_refused(kw, why): refused(why, ModelConfig, **kw)
+
+
+def test_large_settings_fit():
+    "The paper's network for mazes is far below the bounds"
+    ModelConfig(d_model=512, n_heads=8, states=2, n_recurrence=16, n_cycles=3, n_latent=6,
+                mask='full', seq_len=900, vocab_size=12)
+
+
+def test_train_settings_refused():
+    assert TrainConfig(label_smoothing=.1).loss == 'softmax'
+    refused('zero byte', TrainConfig, data='a\0')
+    refused('should be 0, or loss=softmax', TrainConfig, label_smoothing=.1, loss='stablemax')
+
+
+def test_typed_text():
+    assert parse_value('False', bool, 'detach') is False
+    refused('type bool (true or false)', parse_value, 'maybe', bool, 'detach')
+    refused('name=value', apply_sets, Config(), 'detach')
+    refused('type int', apply_sets, Config(), 'n_layers=two')
+    refused('did you mean n_recurrence', Config().change, n_reccurence=8)
+
+
+def test_names_of_networks():
+    "Each network has settings that name it, and a file can name no other module"
+    assert [network_class(k).config.network for k in networks] == list(networks)
+    refused("a/config.json: network='os'", network_class, 'os', 'a/config.json: ')
+
+
+def test_dict_of_a_config():
+    for c in map(get_preset, presets): assert config_from_dict(config_to_dict(c)) == c
+    refused('config.json', config_from_dict, {}, 'runs/a/config.json')
+    d = config_to_dict(Config())
+    d['model']['steps'] = d['train'].pop('steps')
+    refused('a: setting steps belongs under `train`, not `model`', config_from_dict, d, 'a')
+
+
+def test_run_of_version_1(tmp_path):
+    "It does not name its network"
+    old = {k: v for k, v in read_config('sudoku6')[1].items() if k != 'network'}
+    (tmp_path / 'config.json').write_text(json.dumps(old))
+    refused('should be a run of trm 0.2', read_config, tmp_path)
+
+
+def test_no_name_in_both_parts():
+    assert not {f.name for f in fields(ModelConfig)} & {f.name for f in fields(TrainConfig)}
+    assert [find_setting(k)[0] for k in ('d_model', 'steps')] == ['model', 'train']
+
+
+def test_each_setting_has_a_meaning():
+    "And the meaning is short enough for a table of pandas, which cuts text of more than 50 letters"
+    for c in [TrainConfig, *(network_class(k).config for k in networks)]:
+        texts = meanings(c)
+        assert list(texts) and texts.keys() == {f.name for f in fields(c)}
+        assert not [k for k, v in texts.items() if len(v) > 50]
+
+
+def test_tables():
+    c = get_preset('demo')
+    assert len(show_settings(c)) == len(fields(ModelConfig)) + len(fields(TrainConfig))
+    assert list(show_settings(c.model).index) == [f.name for f in fields(ModelConfig)]
+    assert list(show_settings(c, 'steps', 'd_model')['value']) == [4000, 64]
+    refused('did you mean d_model', show_settings, c, 'd_modell')
+    assert list(show_presets().index) == list(presets) and 'seed' not in show_presets()
+    assert list(show_presets('symbols')['symbols'])[2:5] == ['', 4, 6]
+    refused('no such setting', show_presets, 'simbols')
+
+
+def test_near_names():
+    refused('a: no such setting; there are b, c', check_name, 'a', ['b', 'c'])
+    refused('did you mean width?', check_name, 'widht', ['width', 'other'])
