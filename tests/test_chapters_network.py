@@ -4,12 +4,15 @@ import re
 from dataclasses import fields
 
 import pytest
+import torch
+from torch.testing import assert_close
 
 from trm import networks
 from trm.config import Config, ModelConfig, TrainConfig, apply_sets, check_name, config_from_dict
 from trm.config import config_to_dict, find_setting, get_preset, meanings
 from trm.config import network_class, parse_value, presets, read_config, show_presets, show_settings
 from trm.files import InputError
+from trm.network.weights import TRM
 
 
 def refused(why, f, *args, **kw):
@@ -100,3 +103,45 @@ def test_tables():
 def test_near_names():
     refused('a: no such setting; there are b, c', check_name, 'a', ['b', 'c'])
     refused('did you mean width?', check_name, 'widht', ['width', 'other'])
+
+
+# The model
+
+small = dict(d_model=8, n_heads=2, vocab_size=11, seq_len=6)
+
+
+@pytest.fixture
+def batch():
+    "Two rows, the second one token shorter; the problems are three tokens long"
+    torch.manual_seed(0)
+    return dict(input_ids=torch.randint(11, (2, 6)), prefix_len=torch.tensor([3, 3]),
+                attention_mask=torch.tensor([[1] * 6, [1] * 5 + [0]]))
+
+
+@pytest.mark.parametrize('mask', ['causal', 'prefix', 'full'])
+def test_row_alone(batch, mask):
+    "A row knows nothing of its neighbours and of its padding"
+    model = TRM(ModelConfig(mask=mask, **small))
+    alone = {k: v[1:2, :5] if v.ndim == 2 else v[1:2] for k, v in batch.items()}
+    there = model.think(batch).logits[:, 1:2, :5]
+    assert_close(model.think(alone).logits, there, atol=1e-5, rtol=0)
+
+
+def test_full_mask_without_padding(batch):
+    "It is the same as no mask"
+    model, ids = TRM(ModelConfig(mask='full', **small)), batch['input_ids']
+    assert model.context(dict(input_ids=ids))[0] is None
+    masked = model.think(dict(input_ids=ids, attention_mask=torch.ones_like(ids))).logits
+    assert_close(model.think(dict(input_ids=ids)).logits, masked, atol=1e-6, rtol=0)
+
+
+def test_go_on_from_a_state(batch):
+    model = TRM(ModelConfig(mask='prefix', **small))
+    out = model(batch)
+    rest = model.think(batch, 3, out.state).logits
+    assert_close(rest, model.think(batch).logits[1:])
+
+
+def test_input_too_long(batch):
+    model = TRM(ModelConfig(**small | dict(seq_len=5)))
+    refused('input_ids: 6 positions; the model was built for at most 5', model.embed_batch, batch)
