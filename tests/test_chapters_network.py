@@ -12,6 +12,7 @@ from trm.config import Config, ModelConfig, TrainConfig, apply_sets, check_name,
 from trm.config import config_to_dict, find_setting, get_preset, meanings
 from trm.config import network_class, parse_value, presets, read_config, show_presets, show_settings
 from trm.files import InputError
+from trm.network.layers import make_mask
 from trm.network.weights import TRM
 
 
@@ -103,6 +104,16 @@ def test_tables():
 def test_near_names():
     refused('a: no such setting; there are b, c', check_name, 'a', ['b', 'c'])
     refused('did you mean width?', check_name, 'widht', ['width', 'other'])
+
+
+# Layers
+
+def test_mask_of_some_positions():
+    "One position alone looks where it looked among all"
+    pad, n = torch.tensor([[1, 1, 1, 1, 1, 1, 0]]), torch.tensor([3])
+    whole = make_mask('prefix', pad, n)[0, 0]
+    assert torch.equal(make_mask('prefix', pad, n, at=torch.tensor([[5]]))[0, 0], whole[5:6])
+    refused('prefix_len: missing', make_mask, 'prefix', pad)
 
 
 # The model
