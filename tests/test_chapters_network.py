@@ -1,10 +1,11 @@
 "Edge cases of the chapters in nbs/3_network: odd input, bounds and files that are refused."
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from trm import networks
@@ -13,7 +14,7 @@ from trm.config import config_to_dict, find_setting, get_preset, meanings
 from trm.config import network_class, parse_value, presets, read_config, show_presets, show_settings
 from trm.files import InputError
 from trm.network.layers import make_mask
-from trm.network.weights import TRM
+from trm.network.weights import TRM, check_fit, fill, read_shapes, read_tensors, write_tensors
 
 
 def refused(why, f, *args, **kw):
@@ -156,3 +157,62 @@ def test_go_on_from_a_state(batch):
 def test_input_too_long(batch):
     model = TRM(ModelConfig(**small | dict(seq_len=5)))
     refused('input_ids: 6 positions; the model was built for at most 5', model.embed_batch, batch)
+
+
+# Weights in files
+
+weights = nn.Linear(3, 2).state_dict()
+
+
+@pytest.mark.parametrize('what, why', [
+    (print, 'not readable as weights'), ([1], 'holds a list'),
+    (dict(a=torch.zeros(1).expand(10**9)), 'should hold tensors')],
+    ids=['function', 'list', 'claims more numbers than it has'])
+def test_no_tensors(tmp_path, what, why):
+    torch.save(what, tmp_path / 'file')
+    refused(why, read_tensors, tmp_path / 'file')
+
+
+def test_half_a_file(tmp_path):
+    write_tensors(tmp_path / 'a.safetensors', weights)
+    data = (tmp_path / 'a.safetensors').read_bytes()
+    (tmp_path / 'a.safetensors').write_bytes(data[:50])
+    for f in (read_tensors, read_shapes):
+        refused('not readable as weights', f, tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize('tensors, why', [
+    ({'weight': weights['weight']}, 'a: lacks bias'),
+    (weights | {'extra': weights['bias']}, 'has unknown extra'),
+    ({k: v.long() for k, v in weights.items()}, 'torch.int64'),
+    ({k: v / 0 for k, v in weights.items()}, 'not finite')])
+def test_fill_refuses(tensors, why): refused(why, fill, nn.Linear(3, 2), tensors, 'a')
+
+
+def test_large_network_takes_no_memory():
+    "4 TB, were they there"
+    large = nn.Linear(10**6, 10**6, device='meta')
+    refused('should be (1000000, 1000000)', check_fit, large, weights)
+
+
+def test_network_that_does_not_fit(tmp_path):
+    two = TRM(ModelConfig(states=2, n_cycles=2, n_latent=3, halt=True, **small))
+    two.save_pretrained(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['config.json', 'model.safetensors']
+    TRM(ModelConfig(**small)).save_pretrained(tmp_path / 'other')
+    other = tmp_path / 'other/model.safetensors'
+    refused('lacks halt_head.bias, halt_head.weight, y_init', fill, two, read_tensors(other))
+    other.write_bytes(other.read_bytes()[:100])
+    refused('not readable as weights', TRM.from_pretrained, tmp_path / 'other')
+    large = vars(replace(two.cfg, d_model=4096))
+    for network, model, why in (('os', vars(two.cfg), "network='os'; should be one of TRM"),
+                                ('TRM', large, 'should be (')):
+        (tmp_path / 'config.json').write_text(json.dumps(dict(network=network, model=model)))
+        refused(why, TRM.from_pretrained, tmp_path)
+
+
+def test_bfloat16_file(tmp_path):
+    two = TRM(ModelConfig(**small))
+    two.save_pretrained(tmp_path, dtype=torch.bfloat16)
+    found = read_tensors(tmp_path / 'model.safetensors')
+    assert {v.dtype for v in found.values()} == {torch.bfloat16}
