@@ -4,11 +4,14 @@ from itertools import islice
 
 import pytest
 import torch
+from torch import nn
 
-from trm.config import get_preset
+from trm.config import ModelConfig, TrainConfig, get_preset
 from trm.data.problems import bundled
 from trm.data.tokenizer import train_tokenizer
 from trm.files import InputError
+from trm.network.model import TRM
+from trm.training.optimizer import make_optimizers
 from trm.training.task import TextTask
 
 cfg = get_preset('demo').change(batch_size=8)
@@ -46,3 +49,13 @@ def test_pieces_and_prompts(task):
     assert p['input_ids'].shape[1] == p['prefix_len'].max() and p['prefix_len'].diff().item() == 2
     with pytest.raises(InputError, match='less than max_seq_len=112'):
         task.prompt(['Compute ' + '1+' * 200 + '1.'])
+
+
+def test_three_optimizers():
+    "A sparse table gets its own"
+    model = TRM(ModelConfig(d_model=16, n_heads=2, vocab_size=11, seq_len=8, mask='full'))
+    model.kinds = nn.Embedding(3, 16, sparse=True)
+    opts = make_optimizers(model, TrainConfig(optimizer='muon'))
+    assert [type(o).__name__ for o in opts] == ['AdamW', 'Muon', 'SignSGD']
+    held = [id(p) for o in opts for g in o.param_groups for p in g['params']]
+    assert sorted(held) == sorted(map(id, model.parameters()))
