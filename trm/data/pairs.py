@@ -10,7 +10,7 @@ __all__ = ['known_pairs', 'is_text', 'find_columns', 'is_remote', 'reading', 're
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import glob
 from itertools import groupby
 from pathlib import Path
@@ -222,7 +222,7 @@ class Pairs:
     extra:list    # other text columns that every file has
     groups:list   # (index into `files`, row group, rows) of every row group, in order
     path:str=''   # what was asked for
-    read:object=read_batches # how the rows of a file are read: takes what `read_batches` takes
+    read:object=field(default=read_batches, repr=False) # how the rows of a file are read
 
 # %% ../../nbs/2_data/02_pairs.ipynb #79fc8a53
 @patch(as_prop=True)

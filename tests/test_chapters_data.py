@@ -1,0 +1,120 @@
+"Odd input for the chapters on data: what a chapter says of one case, tested on many"
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from matplotlib import pyplot as plt
+from tokenizers import Tokenizer, models
+
+from trm.data.answers import same_answer
+from trm.data.dataset import Encoder, MathDataset, encode_pairs, length_batches, most_letters
+from trm.data.inspection import inspect, show_lengths
+from trm.data.pairs import find_columns, is_blank, is_text, open_pairs
+from trm.data.problems import bundled, make_problems
+from trm.data.tokenizer import load_tokenizer, train_tokenizer
+from trm.files import InputError, check_file, check_place, hub_files, locate, plain, read_json
+from trm.files import write_file
+
+
+def refused(text, f, *args, **kw):
+    "`f` raises an `InputError` of one line that holds `text`"
+    with pytest.raises(InputError, match=re.escape(text)) as e: f(*args, **kw)
+    assert '\n' not in str(e.value)
+
+
+# Files
+
+def test_write_file_follows_no_link(tmp_path):
+    "Neither at the name of the file nor at that of its unfinished version"
+    path = tmp_path / 'a.txt'
+    write_file(path, lambda p: p.write_text('old'))
+    for link in ('b.txt', '.b.txt.tmp'): (tmp_path / link).symlink_to(path)
+    write_file(tmp_path / 'b.txt', lambda p: p.write_text('new'))
+    assert path.read_text() == 'old' and (tmp_path / 'b.txt').read_text() == 'new'
+
+
+def test_write_file_wants_a_file(tmp_path):
+    refused('is a folder', write_file, tmp_path, lambda p: p.write_text('x'))
+
+
+def test_check_file(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for bad in (tmp_path, tmp_path / 'pipe', '/dev/zero'):
+        refused('is no file', check_file, bad, 'a csv')
+    refused('no such file; should be a csv', check_file, tmp_path / 'none', 'a csv')
+    refused('no such file', check_file, 'a\0b', 'a csv')
+    (tmp_path / 'a.json').write_text('{"a": 1}')
+    assert check_file(tmp_path / 'a.json', most=8) == tmp_path / 'a.json'
+    refused('has 8 bytes; should be a card, of at most 7',
+            check_file, tmp_path / 'a.json', 'a card', most=7)
+
+
+def test_check_place(tmp_path):
+    (tmp_path / 'a.json').touch()
+    for p, make in ((tmp_path / 'new.json', False), (tmp_path / 'none/x', True)):
+        assert check_place(p, 'json', make) == p
+    for bad in (tmp_path, '/', ''): refused('is a folder', check_place, bad, 'json')
+    for bad in ('none', 'a.json'):
+        refused(f'{bad} is no folder', check_place, tmp_path / bad / 'x', 'json')
+
+
+@pytest.mark.parametrize('text, why', [
+    (b'{"a": ', 'Expecting value'), (b'[NaN]', 'NaN is no number'),
+    (b'{"a": 1, "a": 2}', 'twice'), (b'[' * 100_000, 'nested too deeply'),
+    (b'9' * 5000, 'limit'), (b'"\xff"', "can't decode")], ids=lambda o: None)
+def test_bad_json(text, why, tmp_path):
+    (tmp_path / 'a.json').write_bytes(text)
+    refused(why, read_json, tmp_path / 'a.json')
+
+
+def test_plain():
+    assert plain('\x1b[31mred\x07\n') == '�[31mred�\n'
+
+
+def test_locate(tmp_path):
+    (tmp_path / 'config.json').write_text('{}')
+    assert locate(tmp_path, 'config.json') == tmp_path / 'config.json'
+    refused('model.safetensors: no such file', locate, tmp_path, 'model.safetensors')
+    for bad in ('sudoku7', 'owner/name', tmp_path / 'none'):  # not looked up anywhere
+        refused('no such run; should be a run folder', locate, bad, 'config.json')
+    refused('no data set or network named', locate, 'hf://', 'config.json')
+    refused('no data set or network named; should be hf://owner/dataset/file.parquet',
+            hub_files, 'hf://owner')
+
+
+# Inspection
+
+def test_inspect_stops_at_the_limit(tmp_path):
+    pq.write_table(pa.table(dict(q=['1+1'] * 3, a=['2'] * 3)), tmp_path / 'a.parquet', row_group_size=2)
+    few = inspect(tmp_path / 'a.parquet', 'q', 'a', limit=2)
+    assert (few.rows, few.duplicates) == (2, 1)
+    assert 'only the first 2 rows' in str(few)
+    refused('limit=0: should be at least 1', inspect, bundled(), limit=0)
+    refused('no column kind to count by; should be one of answer, family',
+            inspect, bundled(), by='kind')
+
+
+def test_figure_of_lengths_shows_the_counts():
+    ins = inspect(bundled(), max_seq_len=120)
+    counts, fits = ins.counts, {}
+    assert counts.loc['product', 'longest pair'] < 50 < 300 < counts['longest pair'].max()
+    for line in show_lengths(ins).get_lines()[:-1]:
+        x, y = map(np.asarray, line.get_data())
+        fits[line.get_label()] = y[x <= 120][-1]
+    plt.close('all')
+    assert list(fits) == counts.index.tolist()
+    assert np.allclose([*fits.values()], 1 - counts['over 120'])
+    assert fits['boolean'] < .5 and fits['knights'] < .5
+    assert {v for v, share in fits.items() if share == 1} == fits.keys() - {'boolean', 'knights'}
+    assert np.isclose(ins.cut, (counts['over 120'] * counts['rows']).sum() / ins.kept)
+
+
+def test_the_report_names_the_path_and_no_address_of_a_function():
+    pairs = open_pairs(bundled())
+    assert str(inspect(pairs, limit=5)) == str(inspect(bundled(), limit=5))
+    assert ' at 0x' not in repr(pairs)
