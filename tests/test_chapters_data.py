@@ -118,3 +118,34 @@ def test_the_report_names_the_path_and_no_address_of_a_function():
     pairs = open_pairs(bundled())
     assert str(inspect(pairs, limit=5)) == str(inspect(bundled(), limit=5))
     assert ' at 0x' not in repr(pairs)
+
+
+# Tokenizer
+
+@pytest.mark.parametrize('model', ['bpe', 'unigram', 'wordlevel'])
+def test_a_saved_tokenizer_comes_back(model, data, tmp_path):
+    path = tmp_path / 'processed' / 'tokenizer.json'
+    tok = train_tokenizer(data, 300, path, model, split_digits=False)
+    back = load_tokenizer(path)
+    assert back.to_str() == tok.to_str()
+    assert 2 not in back.encode('<EOS>').ids
+    assert back.decode([4, 5]) == Tokenizer.from_file(str(path)).decode([4, 5])
+
+
+def test_training_is_repeatable_and_lossless(data):
+    "Trained twice, the same vocabulary; a text that the data never held is not lost"
+    tok = train_tokenizer(data, 300)
+    assert train_tokenizer(data, 300).get_vocab() == tok.get_vocab()
+    for t in (tok, train_tokenizer(data, 300, model='unigram')):
+        assert t.decode(t.encode('naïve 🙂 数学').ids) == 'naïve 🙂 数学'
+
+
+def test_bad_tokenizers(data, tmp_path):
+    path = tmp_path / 'tokenizer.json'
+    refused('no such file', load_tokenizer, path)
+    path.write_text('{}')
+    refused('not a tokenizer.json', load_tokenizer, path)
+    Tokenizer(models.BPE()).save(str(path))
+    refused('<PAD> has id None; should be 0', load_tokenizer, path)
+    refused('at least 260', train_tokenizer, data, 100)
+    refused('bpe, unigram or wordlevel', train_tokenizer, data, 512, model='word')
