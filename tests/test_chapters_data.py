@@ -12,11 +12,11 @@ from matplotlib import pyplot as plt
 from tokenizers import Tokenizer, models
 
 from trm.data.answers import same_answer
-from trm.data.dataset import Encoder, MathDataset, encode_pairs, length_batches, most_letters
+from trm.data.dataset import MathDataset, most_letters
 from trm.data.inspection import inspect, show_lengths
 from trm.data.pairs import find_columns, is_blank, is_text, open_pairs
 from trm.data.problems import bundled, make_problems
-from trm.data.tokenizer import load_tokenizer, train_tokenizer
+from trm.data.tokenizer import format_text, load_tokenizer, train_tokenizer
 from trm.files import InputError, check_file, check_place, hub_files, locate, plain, read_json
 from trm.files import write_file
 
@@ -149,3 +149,25 @@ def test_bad_tokenizers(data, tmp_path):
     refused('<PAD> has id None; should be 0', load_tokenizer, path)
     refused('at least 260', train_tokenizer, data, 100)
     refused('bpe, unigram or wordlevel', train_tokenizer, data, 512, model='word')
+
+
+# Dataset
+
+@pytest.mark.parametrize('model', ['bpe', 'unigram'])
+def test_no_token_stands_for_more_letters_than_the_bound(model):
+    rows = next(open_pairs(bundled()).batches(3000)).to_pylist()
+    texts = [format_text(r['problem'], r['solution']) for r in rows]
+    texts += ['🙂' * 50, ' ' * 5000, 'the ' * 900]
+    tok = train_tokenizer(bundled(), 512, model=model, max_rows=5000)
+    most, found = most_letters(tok), tok.encode_batch_fast(texts)
+    assert all(len(e.ids) * most >= len(t) for e, t in zip(found, texts))
+
+
+def test_no_problem_is_in_two_splits():
+    tok = train_tokenizer(bundled(), 512, max_rows=5000)
+    parts = [MathDataset(bundled(), tok, split=s, limit=5000) for s in ('train', 'valid', 'test')]
+    assert parts[2][5]['input_ids'].shape == parts[2][5]['labels'].shape
+    assert tok.decode(parts[2][0]['input_ids'].tolist()).startswith('Input: ')
+    texts = [{tuple(d[i]['input_ids'].tolist()) for i in range(len(d))} for d in parts]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+    refused('no usable row', MathDataset, bundled(), tok, max_seq_len=4)
