@@ -1,6 +1,5 @@
 "Odd input for the chapters on data: what a chapter says of one case, tested on many"
 import os
-import pickle
 import re
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from matplotlib import pyplot as plt
 from tokenizers import Tokenizer, models
 
-from trm.data.answers import same_answer
 from trm.data.dataset import MathDataset, most_letters
 from trm.data.inspection import inspect, show_lengths
 from trm.data.pairs import find_columns, is_blank, is_text, open_pairs
@@ -171,3 +169,9 @@ def test_no_problem_is_in_two_splits():
     texts = [{tuple(d[i]['input_ids'].tolist()) for i in range(len(d))} for d in parts]
     assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
     refused('no usable row', MathDataset, bundled(), tok, max_seq_len=4)
+
+
+# Problems and answers
+
+def test_a_family_may_be_too_small():
+    refused('distinct problems', make_problems, 10**4, ['sequence'])
