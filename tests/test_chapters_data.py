@@ -1,7 +1,6 @@
 "Odd input for the chapters on data: what a chapter says of one case, tested on many"
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ from tokenizers import Tokenizer, models
 
 from trm.data.dataset import MathDataset, most_letters
 from trm.data.inspection import inspect, show_lengths
-from trm.data.pairs import find_columns, is_blank, is_text, open_pairs
+from trm.data.pairs import find_columns, known_pairs, open_pairs
 from trm.data.problems import bundled, make_problems
 from trm.data.tokenizer import format_text, load_tokenizer, train_tokenizer
 from trm.files import InputError, check_file, check_place, hub_files, locate, plain, read_json
@@ -175,3 +174,107 @@ def test_no_problem_is_in_two_splits():
 
 def test_a_family_may_be_too_small():
     refused('distinct problems', make_problems, 10**4, ['sequence'])
+
+
+# Pairs
+
+text = pa.string()
+messages = pa.list_(pa.struct(dict(role=text, content=text)))
+qs, ans = ['1+1?', '2+3?'], ['2', '5']
+
+
+def schema(**kw): return pa.schema(list(kw.items()))
+
+
+def turns(keys, *ts): return [dict(zip(keys, t)) for t in ts]
+
+
+def tables():
+    "The same two rows in every form that is known, by name"
+    two = dict(question=qs, answer=ans)
+    chat = [turns(('role', 'content'), ('user', q), ('assistant', a)) for q, a in zip(qs, ans)]
+    long = [turns(('from', 'value'), ('system', 'Be brief.'), ('human', q), ('gpt', a),
+                  ('human', 'Sure?'), ('gpt', 'Yes.')) for q, a in zip(qs, ans)]
+    out = {f'{p}, {s}': pa.table({'id': [0, 1], p: qs, s: ans}) for p, s in known_pairs}
+    out['conversations'] = pa.table(dict(conversations=long))
+    out['messages'] = pa.table(dict(messages=chat))
+    out['dictionaries'] = pa.table({c: pa.array(v).dictionary_encode() for c, v in two.items()})
+    out['large strings'] = pa.table({c: pa.array(v, pa.large_string()) for c, v in two.items()})
+    return out
+
+
+@pytest.mark.parametrize('name', tables())
+def test_every_form_gives_the_same_rows(name, tmp_path):
+    pq.write_table(tables()[name], tmp_path / 'one.parquet')
+    rows = open_pairs(tmp_path / 'one.parquet').read_group(0).to_pylist()
+    assert rows == [dict(problem=q, solution=a) for q, a in zip(qs, ans)]
+
+
+def test_columns_are_found():
+    other = schema(Prompt=pa.large_string(), Completion=pa.dictionary(pa.int32(), text))
+    assert find_columns(schema(id=text, question=text, answer=text)) == ('question', 'answer')
+    assert find_columns(schema(instruction=text, input=text, output=text)) == ('instruction', 'output')
+    assert find_columns(other) == ('Prompt', 'Completion')
+    assert find_columns(schema(prompt=text, messages=messages)) == ('messages', 'messages')
+    three = schema(problem=text, solution=text, answer=text)
+    assert find_columns(three, solution='answer') == ('problem', 'answer')
+
+
+@pytest.mark.parametrize('columns, named, why', [
+    (dict(text=text, label=pa.int64()), [], 'by hand, problem= and solution=, among text (string)'),
+    (dict(chosen=messages, rejected=messages), [], 'cannot tell'),
+    (dict(q=text, a=text), ['quest', 'a'], 'no column quest; should be one of q, a'),
+    (dict(q=text, a=pa.int64()), ['q', 'a'], 'column a is of type int64; should be text'),
+], ids=['names', 'chats', 'missing', 'numbers'])
+def test_columns_are_not_guessed(columns, named, why):
+    refused(why, find_columns, schema(**columns), *named)
+
+
+def test_reading_in_pieces_gives_the_whole():
+    pairs, whole = open_pairs(bundled()), pq.read_table(bundled())
+    found = pairs.problem, pairs.solution, pairs.extra
+    assert found == ('problem', 'solution', ['answer', 'family'])
+    assert pairs.keep('family').extra == ['family']
+    n = [rows for *_, rows in pairs.groups]
+    third = next(pairs.batches(5, groups=[2, 0]))['problem']
+    assert third.to_pylist() == whole['problem'][sum(n[:2]):][:5].to_pylist()
+    for start in (0, 7, n[0] - 1, n[0], n[0] + 1, sum(n) - 1):
+        table = pa.Table.from_batches(pairs.batches(7000, start=start))
+        assert table.to_pylist() == whole.slice(start).to_pylist()
+    assert [*pairs.batches(start=sum(n))] == []
+
+
+def problems(path, **kw):
+    return [p for b in open_pairs(path, **kw).batches() for p in b['problem'].to_pylist()]
+
+
+def test_a_folder_is_its_files(tmp_path):
+    t = tables()['question, answer']
+    (tmp_path / 'more').mkdir()
+    for name, k in dict(a=0, b=1).items(): pq.write_table(t.slice(k, 1), tmp_path / f'{name}.parquet')
+    pq.write_table(t, tmp_path / 'more/c.parquet', row_group_size=1)
+    assert problems(tmp_path) == qs + qs
+    assert problems(tmp_path / '[ab].parquet') == qs
+    assert open_pairs(tmp_path).groups == [(0, 0, 1), (1, 0, 1), (2, 0, 1), (2, 1, 1)]
+    assert problems(tmp_path, problem='answer', solution='question') == ans + ans
+    pq.write_table(tables()['prompt, completion'], tmp_path / 'd.parquet')
+    refused('d.parquet: no column question; should be one of id, prompt, completion',
+            open_pairs, tmp_path)
+
+
+def test_bad_files_are_one_line(tmp_path):
+    raw = bytearray(bundled().read_bytes())
+    (tmp_path / 'cut.parquet').write_bytes(raw[:10_000])
+    raw[5000:6000] = bytes(1000)
+    (tmp_path / 'damaged.parquet').write_bytes(raw)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'notes.txt').write_text('hello')
+    pq.write_table(pa.table(dict(text=['a'])), tmp_path / 'odd.parquet')
+    pq.write_table(tables()['problem, solution'].slice(0, 0), tmp_path / 'none.parquet')
+    mistakes = {'nowhere.parquet': 'no parquet file there', 'odd.parquet': 'among text (string)',
+                'empty': 'folder or pattern with *.parquet', 'cut.parquet': 'truncated or damaged',
+                'notes.txt': 'should begin with PAR1', 'none.parquet': 'no rows; should have at'}
+    for name, why in mistakes.items(): refused(why, open_pairs, tmp_path / name)
+    refused('damaged.parquet: truncated or damaged', problems, tmp_path / 'damaged.parquet')
+    refused('no data set or network named', open_pairs, 'hf://squad')
+    refused('no name that the hub allows', open_pairs, 'hf://no such owner/data/x.parquet')
