@@ -79,31 +79,6 @@ def lengths(self:Inspection): # dict: problem, solution and pair, to `Lengths`
         for k,h in g.items(): out[k].update(h)
     return out
 
-# %% ../../nbs/2_data/03_inspection.ipynb #e95487d6
-@patch(as_prop=True)
-def cut(self:Inspection): # 0 to 1, or None
-    "Share of pairs longer than `max_seq_len`"
-    if self.max_seq_len is not None: return self.lengths['pair'].over(self.max_seq_len)
-
-# %% ../../nbs/2_data/03_inspection.ipynb #fd811b60
-def _pieces(texts, size=8192):
-    "Each text in pieces of at most `size` characters, with its number"
-    for i,t in enumerate(texts):
-        for j in range(0, max(len(t), 1), size): yield i,t[j:j+size]
-
-# %% ../../nbs/2_data/03_inspection.ipynb #4ce8234a
-def _token_counts(
-    texts, # iterator of texts
-    n,     # how many they are
-    tok,   # a `tokenizers.Tokenizer`
-): # (n,)
-    "Tokens of each text, 256 pieces at a time"
-    pieces,counts = _pieces(texts),np.zeros(n, int)
-    while some := list(islice(pieces, 256)):
-        found = tok.encode_batch_fast([t for _,t in some], add_special_tokens=False)
-        for (i,_),e in zip(some, found): counts[i] += len(e)
-    return counts
-
 # %% ../../nbs/2_data/03_inspection.ipynb #22e259db
 def _measure(batch, tok, form):
     "Lengths of rows: problem and solution in characters, the pair in tokens if there is a `tok`"
@@ -171,12 +146,12 @@ def _repeats(parts):
     return int((h[1:]==h[:-1]).sum())
 
 # %% ../../nbs/2_data/03_inspection.ipynb #cb21bf6e
-def _column_to_count(pairs, by, path):
+def _column_to_count(pairs, by):
     "The column `by`, or `family` if none is named; None if there is none"
     if by is None and 'family' in pairs.extra: by = 'family'
     if by and by not in pairs.extra:
         there = ', '.join(pairs.extra) or '(none)'
-        raise InputError(f"{path}: no column {by} to count by; should be one of {there}")
+        raise InputError(f"{pairs.path}: no column {by} to count by; should be one of {there}")
     return by
 
 # %% ../../nbs/2_data/03_inspection.ipynb #ff1d9554
@@ -192,9 +167,9 @@ def inspect(
 ): # `Inspection`
     "Look at every row once, a batch at a time"
     pairs = open_pairs(path, problem, solution)
-    by = _column_to_count(pairs, by, path)
+    by = _column_to_count(pairs, by)
     if limit is not None and limit<1: raise InputError(f"limit={limit}: should be at least 1")
-    ins = Inspection(str(path), pairs, by, max_seq_len, 'tokens' if tok else 'characters')
+    ins = Inspection(pairs.path, pairs, by, max_seq_len, 'tokens' if tok else 'characters')
     seen = []
     for b in replace(pairs, extra=[by] if by else []).batches():
         seen.append(ins._add(b[:limit and limit-ins.rows], tok, form))
@@ -250,6 +225,12 @@ def _head(self:Inspection): # list of lines
             f"duplicate problems: {self.duplicates:,}",
             f"nulls: {both(self.nulls)}; blank: {both(self.empties)}"]
 
+# %% ../../nbs/2_data/03_inspection.ipynb #e95487d6
+@patch(as_prop=True)
+def cut(self:Inspection): # 0 to 1, or None
+    "Share of pairs longer than `max_seq_len`"
+    if self.max_seq_len is not None: return self.lengths['pair'].over(self.max_seq_len)
+
 # %% ../../nbs/2_data/03_inspection.ipynb #bd27850c
 @patch
 def __str__(self:Inspection):
@@ -277,3 +258,22 @@ def show_lengths(
     if len(groups)>1:
         ax.legend(title=ins.by, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
+
+# %% ../../nbs/2_data/03_inspection.ipynb #fd811b60
+def _pieces(texts, size=8192):
+    "Each text in pieces of at most `size` characters, with its number"
+    for i,t in enumerate(texts):
+        for j in range(0, max(len(t), 1), size): yield i,t[j:j+size]
+
+# %% ../../nbs/2_data/03_inspection.ipynb #4ce8234a
+def _token_counts(
+    texts, # iterator of texts
+    n,     # how many they are
+    tok,   # a `tokenizers.Tokenizer`
+): # (n,)
+    "Tokens of each text, 256 pieces at a time"
+    pieces,counts = _pieces(texts),np.zeros(n, int)
+    while some := list(islice(pieces, 256)):
+        found = tok.encode_batch_fast([t for _,t in some], add_special_tokens=False)
+        for (i,_),e in zip(some, found): counts[i] += len(e)
+    return counts

@@ -10,7 +10,7 @@ __all__ = ['known_pairs', 'is_text', 'find_columns', 'is_remote', 'reading', 're
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import glob
 from itertools import groupby
 from pathlib import Path
@@ -90,32 +90,6 @@ def find_columns(
     there = ', '.join(f'{f.name} ({f.type})' for f in schema)
     raise InputError("cannot tell problem from solution; should be named by hand, "
                      f"problem= and solution=, among {there}")
-
-# %% ../../nbs/2_data/02_pairs.ipynb #639d0281
-def _first_hits(
-    hit, # for each turn, is it what we look for? (turns,)
-    row, # for each turn, the row it belongs to, (turns,)
-    n,   # rows
-): # for each row the number of its first hit, `len(hit)` if it has none, (n,)
-    "Where each row has its first hit"
-    at = np.flatnonzero(hit)
-    rows,i = np.unique(row[at], return_index=True)
-    first = np.full(n, len(hit))
-    first[rows] = at[i]
-    return first
-
-# %% ../../nbs/2_data/02_pairs.ipynb #ce8fdca7
-def _first_exchange(chats):
-    "The first user message of each chat and the first reply after it; null where there is none"
-    role,content = (pc.struct_field(chats.flatten(), k) for k in _chat_keys(chats.type))
-    role = pc.utf8_lower(role.cast(pa.large_string()))
-    row,end = pc.list_parent_indices(chats).to_numpy(),len(role)
-    def says(*who):
-        return pc.is_in(role, pa.array(who, role.type)).to_numpy(zero_copy_only=False)
-    ask = _first_hits(says('user','human'), row, len(chats))
-    later = np.arange(end)>ask[row]
-    reply = _first_hits(says('assistant','gpt') & later, row, len(chats))
-    return [content.take(pa.array(i, mask=reply==end)) for i in (ask,reply)]
 
 # %% ../../nbs/2_data/02_pairs.ipynb #8c951ffd
 def _files(path):
@@ -222,7 +196,7 @@ class Pairs:
     extra:list    # other text columns that every file has
     groups:list   # (index into `files`, row group, rows) of every row group, in order
     path:str=''   # what was asked for
-    read:object=read_batches # how the rows of a file are read: takes what `read_batches` takes
+    read:object=field(default=read_batches, repr=False) # reads a file, as `read_batches` does
 
 # %% ../../nbs/2_data/02_pairs.ipynb #79fc8a53
 @patch(as_prop=True)
@@ -342,6 +316,32 @@ def drop_empty(
     "Remove rows whose problem or solution is null or blank"
     bad = pc.or_(is_blank(batch['problem']), is_blank(batch['solution']))
     return batch.filter(pc.invert(bad)), pc.sum(bad, min_count=0).as_py()
+
+# %% ../../nbs/2_data/02_pairs.ipynb #639d0281
+def _first_hits(
+    hit, # for each turn, is it what we look for? (turns,)
+    row, # for each turn, the row it belongs to, (turns,)
+    n,   # rows
+): # for each row the number of its first hit, `len(hit)` if it has none, (n,)
+    "Where each row has its first hit"
+    at = np.flatnonzero(hit)
+    rows,i = np.unique(row[at], return_index=True)
+    first = np.full(n, len(hit))
+    first[rows] = at[i]
+    return first
+
+# %% ../../nbs/2_data/02_pairs.ipynb #ce8fdca7
+def _first_exchange(chats):
+    "The first user message of each chat and the first reply after it; null where there is none"
+    role,content = (pc.struct_field(chats.flatten(), k) for k in _chat_keys(chats.type))
+    role = pc.utf8_lower(role.cast(pa.large_string()))
+    row,end = pc.list_parent_indices(chats).to_numpy(),len(role)
+    def says(*who):
+        return pc.is_in(role, pa.array(who, role.type)).to_numpy(zero_copy_only=False)
+    ask = _first_hits(says('user','human'), row, len(chats))
+    later = np.arange(end)>ask[row]
+    reply = _first_hits(says('assistant','gpt') & later, row, len(chats))
+    return [content.take(pa.array(i, mask=reply==end)) for i in (ask,reply)]
 
 # %% ../../nbs/2_data/02_pairs.ipynb #30f9deb2
 def _stamp(f):
