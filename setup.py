@@ -8,7 +8,7 @@ ini = ConfigParser(delimiters=['='])
 ini.read(Path(__file__).parent/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
 networks = [f'weights/*/{name}' for name in ('README.md', 'config.json', 'model.safetensors', 'puzzles.parquet')]
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'wandb', 'bench')}
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'math', 'wandb', 'bench')}
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'],

@@ -7,28 +7,78 @@ __all__ = ['extract_answer', 'same_answer']
 
 # %% ../../nbs/2_data/05_answers.ipynb #acea1f7c
 import re
+from decimal import Decimal
+from fractions import Fraction
+from unicodedata import normalize
+
+# %% ../../nbs/2_data/05_answers.ipynb #8581f71b
+def _after_hashes(text):
+    "What follows `####` on the last line that is not blank, or None"
+    last = text.strip().rsplit('\n', 1)[-1]
+    return last.split('####', 1)[1].strip() if '####' in last else None
+
+# %% ../../nbs/2_data/05_answers.ipynb #1d85753b
+def _in_box(text):
+    "What the last `\\boxed{…}` of a text holds, or None"
+    start = text.rfind('\\boxed{')
+    if start<0: return None
+    depth = 0
+    for i,c in enumerate(text[start:], start):
+        depth += (c=='{')-(c=='}')
+        if c=='}' and depth==0: return text[start+len('\\boxed{'):i].strip()
+    return None
 
 # %% ../../nbs/2_data/05_answers.ipynb #f80c1fd9
 def extract_answer(
-    text:str, # a response
-): # what follows the last `####`, or None
+    text:str,       # a response
+    pattern:str='', # a regular expression with one group, in place of `####` and `\\boxed{…}`
+): # the answer, or None where none is marked
     "The answer of a worked solution"
-    if '####' not in text: return None
-    lines = text.rsplit('####', 1)[1].strip().splitlines()
-    return lines[0].strip() if lines else ''
+    if pattern:
+        found = re.findall(pattern, text)
+        return found[-1].strip() if found else None
+    answer = _after_hashes(text)
+    return _in_box(text) if answer is None else answer
 
 # %% ../../nbs/2_data/05_answers.ipynb #0ca5985b
 def _bare(answer):
-    "An answer without thousands commas, dollar signs, blanks around it and full stops at its end"
-    no_commas = re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', answer)
-    return no_commas.replace('$','').strip().rstrip('.')
+    "An answer with its blanks folded, without dollar signs around it and full stops at its end"
+    text = ' '.join(normalize('NFC', answer).split())
+    return text.strip('$ ').rstrip('.').strip('$ ')
+
+# %% ../../nbs/2_data/05_answers.ipynb #3ef02b99
+def _number(text):
+    "The number that a text writes, as a fraction, or None"
+    if re.fullmatch(r'[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?', text): text = text.replace(',','')
+    if match := re.fullmatch(r'([+-]?[0-9]{1,99}) ?/ ?([0-9]{1,99})', text):
+        return Fraction(int(match[1]), int(match[2])) if int(match[2]) else None
+    if not re.fullmatch(r'[+-]?([0-9]{1,999}\.?[0-9]{0,999}|\.[0-9]{1,999})([eE][+-]?[0-9]{1,2})?', text):
+        return None
+    return Fraction(Decimal(text))
+
+# %% ../../nbs/2_data/05_answers.ipynb #67e4a3af
+def _same_number(a, b):
+    "Equal, or, unless both are whole, equal to one part in a million"
+    if a==b or a.denominator==b.denominator==1: return a==b
+    return abs(a-b) <= max(abs(a), abs(b))/1_000_000
+
+# %% ../../nbs/2_data/05_answers.ipynb #efe56068
+def _same_latex(a, b):
+    "Do two LaTeX expressions mean the same? Without math-verify: are they the same text?"
+    if not re.search(r'[\\{^]', a+b) or max(len(a), len(b))>500: return a==b
+    try: from math_verify import parse, verify
+    except ImportError: return a==b
+    one,two = parse(f'${a}$'),parse(f'${b}$')
+    return bool(one) and bool(two) and verify(one, two)
 
 # %% ../../nbs/2_data/05_answers.ipynb #42a8d74a
 def same_answer(
     a:str, # an answer
     b:str, # another
 ): # do they mean the same?
-    "Compare as numbers if both are, else as text"
+    "Compare as text, then as numbers, then as LaTeX"
     a,b = _bare(a),_bare(b)
-    try: return float(a)==float(b)
-    except ValueError: return a==b
+    if a==b: return True
+    one,two = _number(a),_number(b)
+    if one is None or two is None: return _same_latex(a, b)
+    return _same_number(one, two)
