@@ -9,6 +9,7 @@ __all__ = ['extract_answer', 'same_answer']
 import re
 from decimal import Decimal
 from fractions import Fraction
+from threading import current_thread, main_thread
 from unicodedata import normalize
 
 # %% ../../nbs/2_data/05_answers.ipynb #8581f71b
@@ -66,6 +67,7 @@ def _same_number(a, b):
 def _same_latex(a, b):
     "Do two LaTeX expressions mean the same? Without math-verify: are they the same text?"
     if not re.search(r'[\\{^]', a+b) or max(len(a), len(b))>500: return a==b
+    if current_thread() is not main_thread(): return a==b
     try: from math_verify import parse, verify
     except ImportError: return a==b
     one,two = parse(f'${a}$'),parse(f'${b}$')

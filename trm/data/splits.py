@@ -7,13 +7,14 @@ __all__ = ['split_of']
 
 # %% ../../nbs/2_data/06_splits.ipynb #e87a1836
 from hashlib import blake2b
+from unicodedata import normalize
 
 # %% ../../nbs/2_data/06_splits.ipynb #bd3ccfa9
 def split_of(
     problem:str, # text of the problem
 ): # 'train', 'valid' or 'test'
     "The split of a problem, by a hash of its text: 94, 3 and 3 of 100"
-    text = ' '.join(problem.lower().split())
+    text = ' '.join(normalize('NFC', problem).strip('\ufeff').lower().split())
     h = blake2b(text.encode('utf-8', 'replace'), digest_size=8)
     k = int.from_bytes(h.digest(), 'little')%100
     return 'train' if k<94 else 'valid' if k<97 else 'test'
