@@ -6,11 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models
 
+from trm.config import get_preset
 from trm.data.problems import bundled
 from trm.data.tokenizer import train_tokenizer
 from trm.engine.cache import CachedMathDataset, _load
 from trm.engine.strangers import check_tokenizer
+from trm.engine.stream import StreamingMathDataset, row_source
 from trm.files import InputError
+from trm.training.task import TextTask
 
 
 def refuses(says, f, *args, **kw):
@@ -59,3 +62,22 @@ def test_what_is_no_cache(tmp_path):
     for text in ('', '{"arrays": [', '[]', '{"arrays": 3}', '{"arrays": {"n": ["<i8", 4]}}'):
         (tmp_path/'about.json').write_text(text)
         assert _load(tmp_path) is None
+
+
+@pytest.mark.parametrize('kw', [dict(seed=1), dict(workers=2), dict(batch_size=4), dict(buffer=9), dict(max_seq_len=60)])
+def test_a_place_of_another_stream(tok, kw):
+    def stream(**kw): return StreamingMathDataset(bundled(), tok, **dict(batch_size=8, buffer=60) | kw)
+    place = stream().place
+    refuses('place: of another stream', stream, place=place, **kw)
+    assert stream(place=place).place is place
+
+
+def test_a_wider_batch_needs_a_place_of_its_own(tok):
+    cfg = get_preset('demo').change(batch_size=8, families='', streaming=True)
+    task = TextTask(cfg, tok, **row_source(cfg.train))
+    first = next(task.batches(8))
+    assert 'place' not in first
+    refuses('place: of another stream', next, task.batches(16, start=1, place=task.place))
+    later = TextTask(cfg, tok, **row_source(cfg.train))
+    assert next(later.batches(8, start=1, place=task.place))['input_ids'].shape[0] == 8
+    assert later.place.shape == (1, 5)
