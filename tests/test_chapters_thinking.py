@@ -13,7 +13,7 @@ from trm.files import InputError
 from trm.network.layers import make_mask, rotary_table
 from trm.network.weights import TRM
 from trm.network.layers import Attention
-from trm.puzzles.task import MazeTask, SudokuTask
+from trm.puzzles.kinds import MazeTask, SudokuTask
 from trm.thinking.confidence import choose, solve_many
 from trm.thinking.generate import Cache, generate, reading
 from trm.thinking.halting import halt_early
