@@ -10,9 +10,8 @@ from matplotlib import pyplot as plt
 
 from trm.config import ModelConfig, get_preset
 from trm.files import InputError
-from trm.network.layers import make_mask, rotary_table
+from trm.network.layers import Attention, make_mask, rotary_table
 from trm.network.weights import TRM
-from trm.network.layers import Attention
 from trm.puzzles.kinds import MazeTask, SudokuTask
 from trm.thinking.confidence import choose, solve_many
 from trm.thinking.generate import Cache, generate, reading
