@@ -14,6 +14,7 @@ from trm.data.inspection import inspect, show_lengths
 from trm.data.pairs import find_columns, known_pairs, open_pairs
 from trm.data.problems import bundled, make_problems
 from trm.data.tokenizer import format_text, load_tokenizer, train_tokenizer
+from trm.engine.strangers import open_carefully
 from trm.files import InputError, check_file, check_place, hub_files, locate, plain, read_json
 from trm.files import write_file
 
@@ -224,8 +225,9 @@ def test_columns_are_found():
     (dict(text=text, label=pa.int64()), [], 'by hand, problem= and solution=, among text (string)'),
     (dict(chosen=messages, rejected=messages), [], 'cannot tell'),
     (dict(q=text, a=text), ['quest', 'a'], 'no column quest; should be one of q, a'),
-    (dict(q=text, a=pa.int64()), ['q', 'a'], 'column a is of type int64; should be text'),
-], ids=['names', 'chats', 'missing', 'numbers'])
+    (dict(q=text, a=pa.binary()), ['q', 'a'], 'column a is of type binary; should be text'),
+    (dict(q=pa.int64(), a=text), ['q', 'a'], 'column q is of type int64; should be text'),
+], ids=['names', 'chats', 'missing', 'bytes', 'numbers'])
 def test_columns_are_not_guessed(columns, named, why):
     refused(why, find_columns, schema(**columns), *named)
 
@@ -278,3 +280,26 @@ def test_bad_files_are_one_line(tmp_path):
     refused('damaged.parquet: truncated or damaged', problems, tmp_path / 'damaged.parquet')
     refused('no data set or network named', open_pairs, 'hf://squad')
     refused('no name that the hub allows', open_pairs, 'hf://no such owner/data/x.parquet')
+
+
+def test_columns_of_what_people_bring(tmp_path):
+    "Answers that are numbers, a column of nulls beside a full one, the input of an instruction, and DuckDB's encoding"
+    q, a = [f'{i}+{i}?' for i in range(5)], [str(2*i) for i in range(5)]
+    def read(careful=False, names=(), **columns):
+        kw = dict(use_dictionary=False, column_encoding='DELTA_LENGTH_BYTE_ARRAY') if careful else {}
+        pq.write_table(pa.table(columns), tmp_path / 'x.parquet', **kw)
+        opened = (open_carefully if careful else open_pairs)(tmp_path / 'x.parquet', *names)
+        rows = opened.read_group(0).to_pylist()
+        return [r['problem'] for r in rows], [r['solution'] for r in rows]
+    assert read(problem=q, answer=list(range(5))) == (q, list('01234'))
+    assert read(problem=q, answer=[True, False]*2+[None])[1] == ['true', 'false']*2+[None]
+    assert read(question=q, answer=pa.array(a).dictionary_encode()) == (q, a)
+    assert read(problem=q, solution=pa.array([None]*5, pa.string()), answer=a) == (q, a)
+    assert read(names=('problem', 'solution'), problem=q, solution=pa.array([None]*5, pa.string()),
+                answer=a)[1] == [None]*5
+    assert read(instruction=['Add.']*5, input=q, output=a)[0] == [f'Add.\n{o}' for o in q]
+    assert read(instruction=q, input=['', ' ', None, '', ''], output=a) == (q, a)
+    assert read(instruction=q, input=list(range(5)), output=a) == (q, a)  # numbers do not continue a text
+    assert read(careful=True, problem=q, solution=a) == (q, a)
+    with pytest.raises(InputError, match='of type binary; should be text'):
+        read(names=('problem', 'answer'), problem=q, answer=[b'1']*5)

@@ -133,7 +133,7 @@ def _cache_key(ds):
     "A hash over all that the rows of a `MathDataset` depend on"
     enc,pairs = ds.enc,ds.pairs
     parts = [1, enc.tok.to_str(), format_text('',''), enc.max_seq_len, enc.split, enc.families,
-             ds.limit, pairs.problem, pairs.solution, pairs.extra, pairs.stamp()]
+             ds.limit, pairs.problem, pairs.solution, pairs.more, pairs.extra, pairs.stamp()]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 # %% ../../nbs/7_engine/06_cache.ipynb #3dc6b0e8

@@ -84,10 +84,19 @@ def _sizes(a):
     n = pc.binary_length(a.dictionary)
     return n.to_numpy(zero_copy_only=False),pc.sum(n.take(a.indices)).as_py() or 0
 
+# %% ../../nbs/7_engine/05_strangers.ipynb #adb7dbf3
+def _encodings(meta):
+    "How each column of a file is written: a set of names by path"
+    groups = [meta.row_group(g) for g in range(meta.num_row_groups)]
+    paths = {meta.schema.column(c).path: c for c in range(meta.num_columns)}
+    return {p: {e for g in groups for e in g.column(c).encodings} for p,c in paths.items()}
+
 # %% ../../nbs/7_engine/05_strangers.ipynb #d13db25a
 def _row_bytes(pf, g, names):
     "Bytes of a row of row group `g`: on average, or of the longest strings of its dictionaries"
     rg = pf.metadata.row_group(g)
+    written = {e for c in range(rg.num_columns) for e in rg.column(c).encodings}
+    if 'DELTA_BYTE_ARRAY' in written: return rg.total_byte_size
     first = next(pf.iter_batches(1, row_groups=[g], columns=names, use_threads=False), None)
     if first is None: raise ValueError(f"row group {g} has no rows")
     leaves = [leaf for c in first.columns for leaf in _leaves(c)]
@@ -129,7 +138,8 @@ def read_carefully(
     with reading(f) as pf:
         meta,groups = pf.metadata,row_groups(pf, groups)
         if not groups: return
-        texts = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY']
+        delta = {p for p,e in _encodings(meta).items() if any('DELTA' in o for o in e)}
+        texts = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY' and c.path not in delta]
         n = min(batch_size, _rows_at_once(f, groups, names, texts, meta))
     chats = [c for c in texts if c not in names]  # messages are counted before they are unpacked
     with reading(f, read_dictionary=chats, metadata=meta) as pf:
