@@ -1,10 +1,18 @@
 "Edge cases of the chapters on runs and commands; commands are called in this process"
+import re
+from pathlib import Path
+
 import pytest
+import torch
 
 from trm.cli import (command, main, reason, respell, trm_eval, trm_inspect, trm_solve, trm_tokenizer,
                      trm_train)
+from trm.config import get_preset
 from trm.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from trm.engine.trainer import Trainer
 from trm.files import InputError, read_json
+from trm.runs import (explain_steps, figures_folder, make_task, open_run, parse_boards, save_figures,
+                      score_run, solve)
 
 
 @pytest.fixture
@@ -116,3 +124,90 @@ def test_boards_are_answered(call, tmp_path):
     for bad in (['some text'], [], ['--board', '1'*81]):
         status, _, err = call(trm_solve, 'sudoku6', *bad)
         assert (status, err.count('\n')) == (2, 1)
+
+
+class Backwards:
+    "Six digits in reverse order: a task that the package does not know"
+    vocab_size, seq_len = 10, 6
+
+    def batches(self, batch_size, start=0, rank=0, world=1):
+        while True: yield next(self.eval_batches('train', batch_size))
+
+    def eval_batches(self, split, batch_size, limit=None, rank=0, world=1):
+        n = min(batch_size, limit or batch_size)
+        ids = torch.randint(10, (n, 6), generator=torch.Generator().manual_seed(0))
+        yield dict(input_ids=ids, labels=ids.flip(1), row=torch.arange(n))
+
+    def score(self, preds, batch): return dict(exact=(preds == batch['labels']).all(1).float())
+    def groups(self, batch, split): return ['six digits']*len(batch['row'])
+    def prompt(self, problems): return dict(input_ids=torch.tensor([[int(c) for c in p] for p in problems]))
+    def text(self, ids): return ''.join(map(str, ids))
+    def save(self, folder): (folder/'note.txt').write_text('backwards')
+
+    @classmethod
+    def open(cls, folder): return cls()
+
+
+class Unfinished(Backwards): text = score = property()  # `hasattr` says no
+
+
+@pytest.fixture(scope='module')
+def own_run(tmp_path_factory):
+    run = tmp_path_factory.mktemp('own')/'run'
+    cfg = get_preset('demo').change(mask='full', task='own', n_recurrence=2, d_model=16, n_heads=2, max_seq_len=60,
+                                    batch_size=8, steps=4, eval_every=4, save_every=4, eval_rows=8, device='cpu')
+    Trainer(cfg, Backwards(), run).fit()
+    return run
+
+
+def test_a_task_of_ones_own(own_run):
+    model, task = open_run(own_run, device='cpu', task=Backwards)
+    assert model.cfg.seq_len == 6
+    assert solve(model, task, ['123456']).shape == (1, 4)
+    for says, f in (('Unfinished: has no score, text;', lambda: open_run(own_run, task=Unfinished)),
+                    ('should be opened in Python, by open_run with task=', lambda: open_run(own_run)),
+                    ('has no valid', lambda: explain_steps(model, task, task.prompt(['123456']))),
+                    ('Backwards: has no valid, moves, draw', lambda: score_run(model, task, restarts=2))):
+        with pytest.raises(InputError, match=re.escape(says)): f()
+
+
+def test_a_text_is_written_once(run_folder):
+    writer, text = open_run(run_folder, device='cpu')
+    told = solve(writer, text, ['Which is larger, 12 or 21?', '1+'*300])
+    assert list(told) == ['problem', 'response', 'answer', 'error']
+    assert (told.error != '').tolist() == [False, True]
+    for f in (lambda: solve(writer, text, ['1+1'], restarts=2), lambda: score_run(writer, text, restarts=2)):
+        with pytest.raises(InputError, match='should be 1'): f()
+
+
+def test_a_run_that_is_not_there(tmp_path):
+    for run in (tmp_path/'nowhere', 'owner/name'):
+        with pytest.raises(InputError, match='no such run'): open_run(run)
+    (tmp_path/'data.parquet').write_text('')
+    with pytest.raises(InputError, match='should be a new or empty folder'): make_task(get_preset('demo'), tmp_path)
+
+
+def test_no_picture_through_a_link(own_run, tmp_path):
+    out, other = tmp_path/'out', tmp_path/'other'
+    out.mkdir()
+    other.mkdir()
+    (other/'figures').symlink_to(out)
+    model, task = open_run(own_run, device='cpu', task=Backwards)
+    df, _ = score_run(model, task, limit=8)
+    with pytest.raises(InputError, match='is a link'): save_figures(other, model, task, df)
+    assert list(out.iterdir()) == []
+    assert figures_folder('sudoku6') == Path('figures')
+
+
+def test_a_task_that_explains_nothing():
+    model, task = open_run('sudoku6', device='cpu')
+    class Silent(type(task)): explain_errors = property()  # `hasattr` says no
+    silent = Silent(task.cfg, task.data, read=task.read)
+    batch = silent.prompt(['.6..2.......65.1...1...6....13..4...'])
+    out, solved = explain_steps(model, silent, batch, 1)
+    assert not solved and out.splitlines()[-1].startswith('not solved in 1 step: the rules are broken;')
+
+
+def test_what_is_not_a_board():
+    _, task = open_run('sudoku6', device='cpu')
+    assert [len(o) for o in parse_boards(task, ['.'*36, '1'*35])] == [0, 2]
