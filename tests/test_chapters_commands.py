@@ -1,0 +1,213 @@
+"Edge cases of the chapters on runs and commands; commands are called in this process"
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from trm.cli import (command, main, reason, respell, trm_eval, trm_inspect, trm_solve, trm_tokenizer,
+                     trm_train)
+from trm.config import get_preset
+from trm.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from trm.engine.trainer import Trainer
+from trm.files import InputError, read_json
+from trm.runs import (explain_steps, figures_folder, make_task, open_run, parse_boards, save_figures,
+                      score_run, solve)
+
+
+@pytest.fixture
+def call(capsys):
+    def call(cmd, *args):
+        "Exit status, stdout and stderr of a command"
+        status = 0
+        try: cmd([str(a) for a in args])
+        except SystemExit as e: status = e.code
+        return (status, *capsys.readouterr())
+    return call
+
+
+@command
+def greet(
+    name:str,    # whom
+    times:int=1, # how often
+):
+    "Say hello"
+    if times<0: raise InputError(f"times={times}: should be at least 0")
+    print(f"hello {name}! "*times)
+
+
+def test_how_a_command_ends(call):
+    assert call(greet, 'Ann', '--times', 2) == (0, 'hello Ann! hello Ann! \n', '')
+    assert call(greet, 'Ann', '--times', -1) == (2, '', 'greet: times=-1: should be at least 0\n')
+
+
+@pytest.mark.parametrize('args', [['Ann', '--tmes', '2'], [], ['Ann', '--times', 'two'], ['Ann\0']])
+def test_bad_arguments_are_one_line(call, args):
+    status, out, err = call(greet, *args)
+    assert (status, out, err.count('\n')) == (2, '', 1)
+
+
+def test_reason_and_spelling():
+    assert reason(OSError(28, 'No space left', 'a.csv')).startswith('a.csv: No space left; ')
+    assert reason(RuntimeError('CUDA out of memory')).startswith('not enough memory')
+    assert reason(ZeroDivisionError()) is None
+    assert respell('--vocab-size=3', ['--vocab_size']) == '--vocab_size=3'
+    assert respell('--vocab_size', ['--vocab-size']) == '--vocab-size'
+    assert respell('--vocab_size', ['--out']) == '--vocab_size'
+
+
+def test_inspect_and_tokenizer(call, data, tmp_path):
+    status, out, err = call(trm_inspect, data)
+    assert (status, err) == (0, '') and call(main, 'inspect', data) == (0, out, '')
+    assert call(trm_inspect, tmp_path/'none.parquet')[0] == 2
+    assert call(trm_tokenizer, data, '--vocab_size', 300, '--out', tmp_path/'tok.json')[0] == 0
+    assert load_tokenizer(tmp_path/'tok.json').get_vocab_size() <= 300
+    assert call(trm_tokenizer, data, '--model', 'words', '--out', tmp_path/'x.json')[0] == 2
+    assert call(main, 'fly')[2] == 'trm: fly: should be one of inspect, tokenizer, train, eval, solve\n'
+
+
+small = ('families= n_recurrence=4 d_model=32 n_heads=2 batch_size=16 steps=10 warmup_steps=5 '
+         'eval_every=5 save_every=5 eval_rows=40 max_seq_len=60 device=cpu')
+
+
+def test_train_text(call, data, tmp_path):
+    demo = 'demo', '--data', data, '--sets', small, '--out', tmp_path/'run'
+    status, out, err = call(trm_train, *demo)
+    assert (status, err) == (0, '') and 'rows of train; left out:' in out
+    status, _, err = call(trm_train, *demo)
+    assert status == 2 and 'already a run' in err and '--resume' in err
+    assert call(trm_train, *demo, '--resume')[0] == 0
+    save_tokenizer(train_tokenizer(data, 270), tmp_path/'run'/'tokenizer.json')
+    status, _, err = call(trm_solve, tmp_path/'run', 'Which is larger, 12 or 21?')
+    assert status == 2 and 'tokens by its config.json and tokenizer.json' in err
+
+
+def test_nothing_is_written_of_a_run_that_cannot_be(call, data, tmp_path):
+    new = '--out', tmp_path/'new'
+    assert call(trm_train, 'demo', '--data', data, *new, '--sets', 'd_modl=3')[2] == (
+        'trm_train: d_modl: no such setting; did you mean d_model?\n')
+    assert call(trm_train, 'demo', *new, '--sets', 'task=own')[0] == 2  # has no class here
+    assert call(trm_train, 'sudoku_extreme', *new)[0] == 2              # wants data
+    assert not (tmp_path/'new').exists()
+
+
+def test_text_is_scored_and_answered(call, run_folder, tmp_path):
+    status, out, err = call(trm_eval, run_folder, '--limit', 40, '--json', tmp_path/'eval.json')
+    s = read_json(tmp_path/'eval.json')
+    assert (status, err, next(iter(s)), s['split']) == (0, '', 'exact', 'test')
+    status, out, _ = call(trm_solve, run_folder, 'Which is larger, 12 or 21?')
+    assert (status, out.count('---')) == (0, 4)
+    assert call(trm_solve, run_folder, '--board', '1')[0] == 2
+    assert call(trm_eval, run_folder, '--split', 'minimal')[2] == 'trm_eval: split=minimal: should be valid, test, all\n'
+    assert call(trm_eval, tmp_path/'nowhere')[0] == 2
+    for bad in ('--limit', 0), ('--steps', -1), ('--restarts', 0), ('--restarts', 4), ('--select', 'best'):
+        assert call(trm_eval, run_folder, *bad)[0] == 2
+
+
+def test_boards_are_scored(call, board_run, tmp_path):
+    minimal = board_run, '--split', 'minimal', '--limit', 50, '--json', tmp_path/'four.json'
+    status, _, err = call(trm_eval, *minimal)
+    s = read_json(tmp_path/'four.json')
+    assert (status, err, s['n'], s['split'], 'mean_steps' in s['halting']) == (0, '', 50, 'minimal', True)
+    status, _, err = call(trm_eval, *minimal, '--restarts', 8, '--select', 'majority')
+    s = read_json(tmp_path/'four.json')
+    assert (status, err, s['restarts'], s['select']) == (0, '', 8, 'majority')
+
+
+def test_boards_are_answered(call, tmp_path):
+    boards = 'question', '.6..2.......65.1...1...6....13..4...', '11'+'.'*34, '.'*36, '12..34....1...2'
+    (tmp_path/'boards.csv').write_text('\n'.join(boards)+'\n')
+    status, out, err = call(trm_solve, 'sudoku6', '--file', tmp_path/'boards.csv')
+    assert (status, out.count('\n'), err.count('\n')) == (2, 2, 4)
+    status, out, err = call(trm_solve, 'sudoku6', '--board', boards[1], '--steps', 1)
+    assert (status, err, '361524' in out) == (1, '', False)
+    for bad in (['some text'], [], ['--board', '1'*81]):
+        status, _, err = call(trm_solve, 'sudoku6', *bad)
+        assert (status, err.count('\n')) == (2, 1)
+
+
+class Backwards:
+    "Six digits in reverse order: a task that the package does not know"
+    vocab_size, seq_len = 10, 6
+
+    def batches(self, batch_size, start=0, rank=0, world=1):
+        while True: yield next(self.eval_batches('train', batch_size))
+
+    def eval_batches(self, split, batch_size, limit=None, rank=0, world=1):
+        n = min(batch_size, limit or batch_size)
+        ids = torch.randint(10, (n, 6), generator=torch.Generator().manual_seed(0))
+        yield dict(input_ids=ids, labels=ids.flip(1), row=torch.arange(n))
+
+    def score(self, preds, batch): return dict(exact=(preds == batch['labels']).all(1).float())
+    def groups(self, batch, split): return ['six digits']*len(batch['row'])
+    def prompt(self, problems): return dict(input_ids=torch.tensor([[int(c) for c in p] for p in problems]))
+    def text(self, ids): return ''.join(map(str, ids))
+    def save(self, folder): (folder/'note.txt').write_text('backwards')
+
+    @classmethod
+    def open(cls, folder): return cls()
+
+
+class Unfinished(Backwards): text = score = property()  # `hasattr` says no
+
+
+@pytest.fixture(scope='module')
+def own_run(tmp_path_factory):
+    run = tmp_path_factory.mktemp('own')/'run'
+    cfg = get_preset('demo').change(mask='full', task='own', n_recurrence=2, d_model=16, n_heads=2, max_seq_len=60,
+                                    batch_size=8, steps=4, eval_every=4, save_every=4, eval_rows=8, device='cpu')
+    Trainer(cfg, Backwards(), run).fit()
+    return run
+
+
+def test_a_task_of_ones_own(own_run):
+    model, task = open_run(own_run, device='cpu', task=Backwards)
+    assert model.cfg.seq_len == 6
+    assert solve(model, task, ['123456']).shape == (1, 4)
+    for says, f in (('Unfinished: has no score, text;', lambda: open_run(own_run, task=Unfinished)),
+                    ('should be opened in Python, by open_run with task=', lambda: open_run(own_run)),
+                    ('has no valid', lambda: explain_steps(model, task, task.prompt(['123456']))),
+                    ('Backwards: has no valid, moves, draw', lambda: score_run(model, task, restarts=2))):
+        with pytest.raises(InputError, match=re.escape(says)): f()
+
+
+def test_a_text_is_written_once(run_folder):
+    writer, text = open_run(run_folder, device='cpu')
+    told = solve(writer, text, ['Which is larger, 12 or 21?', '1+'*300])
+    assert list(told) == ['problem', 'response', 'answer', 'error']
+    assert (told.error != '').tolist() == [False, True]
+    for f in (lambda: solve(writer, text, ['1+1'], restarts=2), lambda: score_run(writer, text, restarts=2)):
+        with pytest.raises(InputError, match='should be 1'): f()
+
+
+def test_a_run_that_is_not_there(tmp_path):
+    for run in (tmp_path/'nowhere', 'owner/name'):
+        with pytest.raises(InputError, match='no such run'): open_run(run)
+    (tmp_path/'data.parquet').write_text('')
+    with pytest.raises(InputError, match='should be a new or empty folder'): make_task(get_preset('demo'), tmp_path)
+
+
+def test_no_picture_through_a_link(own_run, tmp_path):
+    out, other = tmp_path/'out', tmp_path/'other'
+    out.mkdir()
+    other.mkdir()
+    (other/'figures').symlink_to(out)
+    model, task = open_run(own_run, device='cpu', task=Backwards)
+    df, _ = score_run(model, task, limit=8)
+    with pytest.raises(InputError, match='is a link'): save_figures(other, model, task, df)
+    assert list(out.iterdir()) == []
+    assert figures_folder('sudoku6') == Path('figures')
+
+
+def test_a_task_that_explains_nothing():
+    model, task = open_run('sudoku6', device='cpu')
+    class Silent(type(task)): explain_errors = property()  # `hasattr` says no
+    silent = Silent(task.cfg, task.data, read=task.read)
+    batch = silent.prompt(['.6..2.......65.1...1...6....13..4...'])
+    out, solved = explain_steps(model, silent, batch, 1)
+    assert not solved and out.splitlines()[-1].startswith('not solved in 1 step: the rules are broken;')
+
+
+def test_what_is_not_a_board():
+    _, task = open_run('sudoku6', device='cpu')
+    assert [len(o) for o in parse_boards(task, ['.'*36, '1'*35])] == [0, 2]
