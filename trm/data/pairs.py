@@ -223,35 +223,40 @@ def keep(self:Pairs,
     "The same pairs with no extra columns but these"
     return replace(self, extra=[c for c in self.extra if c in names])
 
-# %% ../../nbs/2_data/02_pairs.ipynb #4679077d
-def _empty_columns(meta):
-    "Names of the columns that hold nulls only, as the footer `meta` of a file says"
-    def is_empty(chunk):
-        s = chunk.statistics
-        return s is not None and s.has_null_count and s.null_count==chunk.num_values
-    groups = [g for g in range(meta.num_row_groups) if meta.row_group(g).num_rows]
-    columns = range(meta.num_columns) if groups else []
-    return [meta.schema.column(c).path for c in columns
-            if all(is_empty(meta.row_group(g).column(c)) for g in groups)]
-
 # %% ../../nbs/2_data/02_pairs.ipynb #4d55708c
 def _footer(f):
-    "Schema, names of columns without a value, and rows of each row group of the file `f`"
+    "Schema and rows of each row group of the file `f`"
     with reading(f) as pf:
         groups = range(pf.num_row_groups)
-        rows = [pf.metadata.row_group(g).num_rows for g in groups]
-        return pf.schema_arrow,_empty_columns(pf.metadata),rows
+        return pf.schema_arrow,[pf.metadata.row_group(g).num_rows for g in groups]
 
 # %% ../../nbs/2_data/02_pairs.ipynb #5d6cda1c
-def _columns_of(f, schema, empty, problem, solution):
+def _columns_of(f, schema, problem, solution):
     "`find_columns` for the file `f`, which an error names"
-    full = pa.schema([c for c in schema if c.name not in empty or c.name in (problem,solution)])
-    try: found = find_columns(full, problem, solution)
+    try: found = find_columns(schema, problem, solution)
     except InputError as e: raise InputError(f"{f}: {e}") from None
     for c in found:
         if schema.names.count(c)>1:
             raise InputError(f"{f}: column {c} is there twice; should be once")
     return found
+
+# %% ../../nbs/2_data/02_pairs.ipynb #c9e52720
+def _is_null(f, name):
+    "Are the first hundred rows of a column null?"
+    with reading(f, read_dictionary=[name]) as pf:
+        try: first = next(pf.iter_batches(100, columns=[name]), [])
+        except OSError: return False  # not every encoding can be read as a dictionary
+    return len(first)>0 and first[0].null_count==len(first)
+
+# %% ../../nbs/2_data/02_pairs.ipynb #0fd1122c
+def _full_columns(f, schema, problem, solution):
+    "As `_columns_of`, but no column of nulls for the solutions if there is another one"
+    found = _columns_of(f, schema, problem, solution)
+    if solution is not None or found[0]==found[1]: return found
+    rest = schema.remove(schema.get_field_index(found[1]))
+    try: other = _columns_of(f, rest, problem, None)
+    except InputError: return found
+    return other if _is_null(f, found[1]) else found
 
 # %% ../../nbs/2_data/02_pairs.ipynb #85c57655
 def _continuation(schema, problem):
@@ -277,8 +282,9 @@ def open_pairs(
     if isinstance(path, Pairs): return path
     files,groups,extra,more = _files(path),[],None,None
     with ThreadPoolExecutor(8) as pool:
-        for i,(schema,empty,rows) in enumerate(pool.map(_footer, files)):
-            problem,solution = _columns_of(files[i], schema, empty, problem, solution)
+        for i,(schema,rows) in enumerate(pool.map(_footer, files)):
+            find = _columns_of if i else _full_columns
+            problem,solution = find(files[i], schema, problem, solution)
             if more is None: more = _continuation(schema, problem)
             if more and more not in schema.names:
                 raise InputError(f"{files[i]}: no column {more}; should be there as in {files[0]}")

@@ -84,19 +84,10 @@ def _sizes(a):
     n = pc.binary_length(a.dictionary)
     return n.to_numpy(zero_copy_only=False),pc.sum(n.take(a.indices)).as_py() or 0
 
-# %% ../../nbs/7_engine/05_strangers.ipynb #adb7dbf3
-def _encodings(meta):
-    "How each column of a file is written: a set of names by path"
-    groups = [meta.row_group(g) for g in range(meta.num_row_groups)]
-    paths = {meta.schema.column(c).path: c for c in range(meta.num_columns)}
-    return {p: {e for g in groups for e in g.column(c).encodings} for p,c in paths.items()}
-
 # %% ../../nbs/7_engine/05_strangers.ipynb #d13db25a
 def _row_bytes(pf, g, names):
     "Bytes of a row of row group `g`: on average, or of the longest strings of its dictionaries"
     rg = pf.metadata.row_group(g)
-    written = {e for c in range(rg.num_columns) for e in rg.column(c).encodings}
-    if 'DELTA_BYTE_ARRAY' in written: return rg.total_byte_size
     first = next(pf.iter_batches(1, row_groups=[g], columns=names, use_threads=False), None)
     if first is None: raise ValueError(f"row group {g} has no rows")
     leaves = [leaf for c in first.columns for leaf in _leaves(c)]
@@ -105,14 +96,40 @@ def _row_bytes(pf, g, names):
     return max(rg.total_byte_size/rg.num_rows, sum(longest))
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #c9b50170
-def _rows_at_once(f, groups, names, paths, meta, most=2**25):
-    "How many rows are at most `most` bytes"
+def _rows_at_once(f, groups, names, paths, meta, repeats=False, most=2**25):
+    "How many rows are at most `most` bytes; None if arrow cannot read `paths` as dictionaries"
     with reading(f, read_dictionary=paths, metadata=meta) as pf:
-        size = max([_row_bytes(pf, g, names) for g in groups])
+        try: sizes = [_row_bytes(pf, g, names) for g in groups]
+        except OSError as e:
+            if 'Not yet implemented' in str(e): return
+            raise
+        if repeats: sizes += [pf.metadata.row_group(g).total_byte_size for g in groups]
+    size = max(sizes)
     if size>8*most:
         raise InputError(f"{f}: a row may hold {size/2**20:,.0f} MB"
                          f"; should be at most {8*most>>20}")
     return max(int(most/max(size, 1)), 1)
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #adb7dbf3
+def _how(pf, path, groups):
+    "How a text column can be read: 'dictionary', 'plain', or 'prefix' where it repeats itself"
+    try:
+        for g in groups:
+            for _ in pf.iter_batches(1, row_groups=[g], columns=[path], use_threads=False): break
+    except OSError as e:
+        if 'Not yet implemented' not in str(e): raise
+        return 'plain' if 'DeltaLength' in str(e) else 'prefix'
+    return 'dictionary'
+
+# %% ../../nbs/7_engine/05_strangers.ipynb #f3f0509a
+def _look(f, groups, names, texts, meta):
+    "How many rows to read at once, and the text columns that can be read as dictionaries"
+    n = _rows_at_once(f, groups, names, texts, meta)
+    if n: return n,texts
+    with reading(f, read_dictionary=texts, metadata=meta) as pf:
+        how = {p: _how(pf, p, groups) for p in texts if p.split('.')[0] in names}
+    texts = [p for p in texts if how.get(p)=='dictionary']
+    return _rows_at_once(f, groups, names, texts, meta, 'prefix' in how.values()),texts
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #c64509a8
 def _up_to(most, batches, f):
@@ -138,12 +155,12 @@ def read_carefully(
     with reading(f) as pf:
         meta,groups = pf.metadata,row_groups(pf, groups)
         if not groups: return
-        delta = {p for p,e in _encodings(meta).items() if any('DELTA' in o for o in e)}
-        texts = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY' and c.path not in delta]
-        n = min(batch_size, _rows_at_once(f, groups, names, texts, meta))
+        texts = [c.path for c in pf.schema if c.physical_type=='BYTE_ARRAY']
+        n,texts = _look(f, groups, names, texts, meta)
     chats = [c for c in texts if c not in names]  # messages are counted before they are unpacked
     with reading(f, read_dictionary=chats, metadata=meta) as pf:
-        yield from _up_to(most, pf.iter_batches(n, row_groups=groups, columns=names), f)
+        batches = pf.iter_batches(min(n, batch_size), row_groups=groups, columns=names)
+        yield from _up_to(most, batches, f)
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #74c1ff8b
 def open_carefully(
