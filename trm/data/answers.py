@@ -48,14 +48,16 @@ def _bare(answer):
     return text.strip('$ ').rstrip('.').strip('$ ')
 
 # %% ../../nbs/2_data/05_answers.ipynb #3ef02b99
+_grouped = r'[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?'
+_fraction = r'([+-]?[0-9]{1,99}) ?/ ?([0-9]{1,99})'
+_decimal = r'[+-]?([0-9]{1,999}\.?[0-9]{0,999}|\.[0-9]{1,999})([eE][+-]?[0-9]{1,2})?'
+
 def _number(text):
     "The number that a text writes, as a fraction, or None"
-    if re.fullmatch(r'[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?', text): text = text.replace(',','')
-    if match := re.fullmatch(r'([+-]?[0-9]{1,99}) ?/ ?([0-9]{1,99})', text):
+    if re.fullmatch(_grouped, text): text = text.replace(',','')
+    if match := re.fullmatch(_fraction, text):
         return Fraction(int(match[1]), int(match[2])) if int(match[2]) else None
-    if not re.fullmatch(r'[+-]?([0-9]{1,999}\.?[0-9]{0,999}|\.[0-9]{1,999})([eE][+-]?[0-9]{1,2})?', text):
-        return None
-    return Fraction(Decimal(text))
+    return Fraction(Decimal(text)) if re.fullmatch(_decimal, text) else None
 
 # %% ../../nbs/2_data/05_answers.ipynb #67e4a3af
 def _same_number(a, b):
