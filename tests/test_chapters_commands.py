@@ -1,13 +1,19 @@
 "Edge cases of the chapters on runs and commands; commands are called in this process"
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trm.cli import (command, main, reason, respell, trm_eval, trm_inspect, trm_solve, trm_tokenizer,
+from conftest import root
+from trm.cli import (command, main, parse_args, reason, respell, trm_eval, trm_inspect, trm_solve, trm_tokenizer,
                      trm_train)
-from trm.config import get_preset
+from trm.config import apply_sets, get_preset
 from trm.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from trm.engine.trainer import Trainer
 from trm.files import InputError, read_json
@@ -211,3 +217,55 @@ def test_a_task_that_explains_nothing():
 def test_what_is_not_a_board():
     _, task = open_run('sudoku6', device='cpu')
     assert [len(o) for o in parse_boards(task, ['.'*36, '1'*35])] == [0, 2]
+
+
+# Terminals
+
+def ask(
+    run:str,          # a run
+    problem:str=None, # text of a problem
+    steps:int=None,   # steps
+):
+    "Show what was asked"
+    print(run, problem, steps)
+
+
+@pytest.mark.parametrize('argv, problem', [
+    (['r', '-5 + 8 = ?'], '-5 + 8 = ?'), (['r', '-5'], '-5'), (['r', '--', '-x'], '-x'), (['r', '--', '--steps'], '--steps'),
+    (['r', '--steps', '3', '-1.5'], '-1.5'), (['r', '-x + 1'], '-x + 1'), (['r', '--problem', '-5 + 8 = ?'], '-5 + 8 = ?')])
+def test_a_problem_may_begin_with_a_minus(argv, problem): assert parse_args(ask, argv)['problem'] == problem
+
+
+@pytest.mark.parametrize('argv', [['r', '--step', 'x'], ['r', '--nope'], ['r', '-v'], ['r', 'one', 'two'], ['r', '--', 'one', 'two']])
+def test_an_option_that_is_none_is_said(call, argv):
+    status, out, err = call(command(ask), *argv)
+    assert (status, out, err.count('\n')) == (2, '', 1)
+
+
+def process(*args, shell=False, **env):
+    return subprocess.run(args[0] if shell else args, shell=shell, capture_output=True, timeout=120,
+                          env=dict(os.environ, PYTHONPATH=str(root), **env))
+
+
+def test_letters_that_a_terminal_lacks(tmp_path):
+    pq.write_table(pa.table(dict(problem=['\u4e00+\u4e00?']*3, solution=['\u4e8c']*3)), tmp_path / 'cjk.parquet')
+    done = process(sys.executable, '-m', 'trm.cli', 'inspect', str(tmp_path / 'cjk.parquet'), PYTHONIOENCODING='cp1252')
+    assert (done.returncode, done.stderr) == (0, b'') and b'?+??' in done.stdout
+
+
+def test_a_closed_pipe_ends_quietly(data):
+    done = process(f'{sys.executable} -m trm.cli inspect {data} | head -c 10', shell=True)
+    assert (len(done.stdout), done.stderr) == (10, b'')
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, 'wb') as out:
+        done = subprocess.run([sys.executable, '-m', 'trm.cli', 'inspect', str(data)], stdout=out, stderr=subprocess.PIPE,
+                              env=dict(os.environ, PYTHONPATH=str(root)), timeout=120)
+    assert (done.returncode, done.stderr) == (141, b'')
+
+
+def test_values_with_blanks():
+    cfg = apply_sets(get_preset('demo'), "steps=7 data='my file.parquet'")
+    assert (cfg.train.steps, cfg.train.data) == (7, 'my file.parquet')
+    assert apply_sets(cfg, r'data=C:\x').train.data == r'C:\x'
+    with pytest.raises(InputError, match='a quote is open'): apply_sets(cfg, "data='my file")

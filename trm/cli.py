@@ -8,6 +8,7 @@ __all__ = ['respell', 'make_parser', 'parse_args', 'reason', 'command', 'trm_ins
 
 # %% ../nbs/8_commands/01_cli.ipynb #5422ce8d
 import os
+import re
 import sys
 import time
 from functools import wraps
@@ -60,13 +61,16 @@ def parse_args(
 ): # dict of the function's arguments
     "The arguments of the function `f` from those of the command line"
     parser = make_parser(f)
-    argv = [respell(a, parser._option_string_actions) for a in argv]
     for a in argv:
         if '\0' in a: parser.error(f"{a!r}: should have no zero byte")
-    known,rest = parser.parse_known_args(argv)
+    end = argv.index('--') if '--' in argv else len(argv)
+    head = [respell(a, parser._option_string_actions) for a in argv[:end]]
+    known,rest = parser.parse_known_args(head)
+    wrong = [a for a in rest if re.fullmatch(r'--?[A-Za-z]\S*', a)]
+    rest += argv[end+1:]
     args = {k: v for k,v in vars(known).items() if k not in ('pdb','xtra')}
     asks = args.get('problem', '') is None
-    if len(rest)==1 and rest[0][:1]!='-' and asks: return args | dict(problem=rest[0])
+    if len(rest)==1 and not wrong and asks: return args | dict(problem=rest[0])
     if rest: parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
@@ -83,10 +87,24 @@ def reason(
     if full or isinstance(e, MemoryError):
         return "not enough memory; should be a smaller network, batch or file"
 
+# %% ../nbs/8_commands/01_cli.ipynb #ea3af954
+def _end_quietly():
+    "The end after a closed pipe: what is left to print goes nowhere"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+
+def _replace_unprintable():
+    "Print a question mark for what the terminal's encoding lacks"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+
 # %% ../nbs/8_commands/01_cli.ipynb #e39e3883
 def _run(f, args):
     "Call a command, and end as a command should"
-    try: f(**args)
+    try:
+        f(**args)
+        sys.stdout.flush()
+    except BrokenPipeError: _end_quietly()
     except KeyboardInterrupt as e:  # of training it is a `Stopped`
         _tell(f.__name__, str(e) or 'stopped')
         sys.exit(getattr(e, 'status', 130))
@@ -101,7 +119,9 @@ def command(
 ): # a function that takes a list of arguments, by default those of the command line
     "Make a console command of `f`"
     @wraps(f)
-    def run(argv=None): _run(f, parse_args(f, sys.argv[1:] if argv is None else argv))
+    def run(argv=None):
+        if argv is None: _replace_unprintable()
+        _run(f, parse_args(f, sys.argv[1:] if argv is None else argv))
     return run
 
 # %% ../nbs/8_commands/01_cli.ipynb #216ab5df
@@ -357,6 +377,7 @@ def main(
     argv=None, # arguments; None: those of the command line
 ): # None
     "Dispatch `python -m trm.cli train ...` to `trm_train ...`"
+    if argv is None: _replace_unprintable()
     name,*args = (sys.argv[1:] if argv is None else argv) or ['']
     cmds = dict(inspect=trm_inspect, tokenizer=trm_tokenizer, train=trm_train, eval=trm_eval,
                 solve=trm_solve)

@@ -12,6 +12,7 @@ __all__ = ['presets', 'opt', 'check_value', 'check_fields', 'ModelConfig', 'Data
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib import import_module
+from shlex import shlex
 
 from fastcore.basics import patch
 
@@ -453,13 +454,21 @@ def parse_value(
         hint = " (true or false)" if typ is bool else ""
         raise InputError(f"{name}={s}: should be of type {typ.__name__}{hint}") from None
 
+# %% ../nbs/3_network/00_config.ipynb #cf924a1b
+def _words(text):
+    "The words of a text; what stands in quotes is one word"
+    lex = shlex(text, posix=True)
+    lex.whitespace_split,lex.escape,lex.commenters = True,'',''
+    try: return list(lex)
+    except ValueError: raise InputError(f"{text[:60]}: a quote is open; should be closed") from None
+
 # %% ../nbs/3_network/00_config.ipynb #baa04dc0
 def apply_sets(
     cfg:Config, # where to start
     sets:str,   # changes: 'd_model=64 detach=true'; also 'network=NAME'
 ):  # a new `Config`
     "Change `cfg` by a string of `k=v`"
-    pairs = [s.partition('=') for s in sets.split()]
+    pairs = [s.partition('=') for s in _words(sets)]
     for k,eq,v in pairs:
         if not eq: raise InputError(f"{k}: a change should look like name=value")
     kw = {k: v for k,_,v in pairs}
