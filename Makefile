@@ -20,7 +20,7 @@ demo: $(BIN)/.ready
 	$(BIN)/trm_eval $(DEMO) --json $(DEMO)/eval.json
 
 test: $(BIN)/.ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.5
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.5 --timing
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
 lab: $(BIN)/.ready

@@ -17,7 +17,7 @@ from trm.thinking.confidence import choose, solve_many
 from trm.thinking.generate import Cache, generate, reading
 from trm.thinking.halting import halt_early
 from trm.thinking.restarts import move_back, move_boards, perturb, try_boards
-from trm.thinking.scores import evaluate, rows_at_once, step_answers, summarize
+from trm.thinking.scores import evaluate, rows_at_once, step_answers, summarize, wilson
 from trm.thinking.watch import repaired, show_groups
 
 
@@ -196,3 +196,10 @@ def test_refused_selectors(change, select, said):
 def test_table_of_first_has_all_steps(model, task, batch):
     few = {k: v[:4] for k, v in batch.items()}
     equal(len(solve_many(model, task, few, 3, 2, 'first')[1]), 3*2*4)
+
+
+def test_wilson_interval():
+    "Against published values, and within 0 and 1"
+    for (share, n), ends in {(.5, 10): (.2366, .7634), (0., 10): (0., .2775), (1., 10): (.7225, 1.),
+                             (81/263, 263): (.2553, .3662)}.items():
+        assert wilson(share, n) == pytest.approx(ends, abs=1e-4)

@@ -251,7 +251,9 @@ def report(
     "The lines under the table"
     groups = ', '.join(map(str.strip, s['trained_on']))
     tries = f", the best of {s['restarts']} tries by {s['select']}" if s['restarts']>1 else ''
-    return (f"exact {s['exact']:.4f} on {s['n']} of the {split} split ({groups}), "
+    low,high = s['exact_interval']
+    return (f"exact {s['exact']:.4f} (95 %: {low:.4f} to {high:.4f}) "
+            f"on {s['n']} of the {split} split ({groups}), "
             f"{s['steps']} steps{tries}; {s['left_out']} too long, left out"
             + (f"; valid {s['valid']:.4f}" if 'valid' in s else '')
             + (f"\n{report_halting(s['halting'])}" if 'halting' in s else ''))
