@@ -26,7 +26,8 @@ class Digits:
         while True:
             yield self.make(start+1000, batch_size)
             start += 1
-    def eval_batches(self, split, batch_size, limit=None, rank=0, world=1): yield self.make(0, limit)
+    def eval_batches(self, split, batch_size, limit=None, rank=0, world=1):
+        yield self.make(0, limit)
 
 
 @pytest.fixture
@@ -85,7 +86,8 @@ def test_rows_that_are_kept(tmp_path):
     with open(path, 'a') as f: f.write('40,0.12')
     assert read_metrics(path)[-1]==dict(step=30, loss=.25)
     Metrics(path, ['loss','exact'], step=20)
-    assert read_metrics(path)==[dict(step=0, loss=1.), dict(step=10, loss=.5), dict(step=20, loss=1/3)]
+    first = [dict(step=0, loss=1.), dict(step=10, loss=.5), dict(step=20, loss=1/3)]
+    assert read_metrics(path)==first
     with pytest.raises(InputError, match='should be the metrics.csv of a run'):
         read_metrics(tmp_path)
 
