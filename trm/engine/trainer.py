@@ -75,6 +75,124 @@ def check_run(self:Trainer): # None; raises `InputError`
     if diff: raise InputError(f"{self.run}: is a run with {'; '.join(diff[:3])}"
                               "; should be resumed with its own settings")
 
+# %% ../../nbs/7_engine/04_trainer.ipynb #22313771
+@patch
+def next_batch(self:Trainer, stream, guard): # a batch
+    "The next batch, or one line that says why there is none"
+    what = f"batch {self.step+1}"
+    try:
+        with guard.waiting(what): return next(stream)
+    except (InputError, RuntimeError) as e:  # from a worker it comes with the worker's traceback
+        why = str(e).strip().splitlines()[-1].removeprefix('trm.files.InputError: ')
+        raise InputError(f"{what}: {why}") from None
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #6f60ab05
+@patch
+def add_to_row(self:Trainer,
+    log:dict,      # numbers of a step
+    batch:dict,    # its rows
+    seconds:float, # it took
+): # None
+    "Add a step to the row of the log"
+    mask = batch.get('attention_mask')
+    tokens = batch['input_ids'].numel() if mask is None else mask.sum()
+    clock = dict(tokens=float(tokens), train_s=seconds, steps=1.)
+    new = log | {k: torch.tensor(v) for k,v in clock.items()}
+    self.sums = {k: v+self.sums[k] if k in self.sums else v for k,v in new.items()}
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #2f88f325
+@patch
+def one_step(self:Trainer, stream, guard): # None
+    "A batch, a step, and their numbers"
+    began = time.perf_counter()
+    batch = self.next_batch(stream, guard)
+    log = train_step(self, batch)
+    place = getattr(self.task, 'place', None)
+    self.place = None if place is None else place.clone()
+    seconds = time.perf_counter()-began
+    self.watch(self.step, log['loss'], log['grad_norm'])
+    self.add_to_row(log, batch, seconds)
+    self.bar.update()
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #458ba63b
+@patch
+def parts(self:Trainer): # dict of objects with `state_dict` and `load_state_dict`
+    "All that changes in training and knows how to be saved"
+    d = dict(model=self.model) | (dict(ema=self.ema) if self.ema else {})
+    d |= {f'opt{i}': o for i,o in enumerate(self.opts)}
+    return d | {f'sched{i}': o for i,o in enumerate(self.scheds)}
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #9cfff91d
+@patch
+def state(self:Trainer): # nested dict of tensors and plain values
+    "Everything needed to go on; on all ranks, since each holds rows of the carry"
+    def all_ranks(t): return gather_rows(t.to(self.device), self.world)
+    d = {k: p.state_dict() for k,p in self.parts().items()}
+    if self.carry: d['carry'] = tree_map_only(torch.Tensor, all_ranks, self.carry)
+    d['sums'] = {k: all_ranks(t[None]) for k,t in self.sums.items()}
+    if self.place is not None: d['place'] = all_ranks(self.place[None])
+    return d | dict(step=self.step, seconds=self.seconds, best=self.best)
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #07c47db5
+@patch
+def save_checkpoint(self:Trainer): # None
+    "Write a checkpoint, unless this step has one"
+    if self.saved==self.step: return
+    self.watch.flush()
+    state = self.state()
+    if self.rank==0:
+        save_state(self.run/f'checkpoints/step_{self.step}', state)
+        prune(self.run)
+    self.saved = self.step
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #6a388fe4
+@patch
+def columns(self:Trainer): # list of names
+    "What the columns of the log are called"
+    m,c = self.cfg.model,self.cfg.train
+    steps = [f'step{i+1}' for i in range(m.n_recurrence)]
+    carried = c.supervision=='carried'
+    parts = ['step_loss','exact','halted'] if carried else [f'loss_{s}' for s in steps]
+    names = ['loss', *parts, *['halt_loss']*m.halt, 'grad_norm', 'lr', 'tokens_per_s']
+    names += ['valid_loss', 'valid_exact', 'valid_token']
+    return names + [f'valid_{k}_{s}' for k in ('loss','exact') for s in steps]
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #61f94c34
+@patch
+def write_row(self:Trainer): # None
+    "Write the means of the steps since the last row, over all devices"
+    sums = {k: float(all_sum(t.to(self.device), self.world)) for k,t in self.sums.items()}
+    self.sums = {}
+    steps,tokens,seconds = (sums.pop(k) for k in ('steps','tokens','train_s'))
+    means = {k: v/steps for k,v in sums.items()}
+    speed = tokens*self.world/max(seconds, 1e-9)
+    lr = self.scheds[0].get_last_lr()[0]
+    if self.rank==0: self.logs(self.step, self.seconds, **means, lr=lr, tokens_per_s=speed)
+    self.bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #640ad4b5
+@patch
+def validate(self:Trainer): # None
+    "Score the validation rows, log that, and keep the weights if they are the best so far"
+    v = valid_scores(self)
+    if self.rank: return
+    last = {f'valid_{k}': t[-1] for k,t in v.items()}
+    steps = {f'valid_{k}_step{i+1}': x for k in ('loss','exact') for i,x in enumerate(v[k])}
+    self.logs(self.step, self.seconds, **last, **steps)
+    key = [float(v['exact'][-1]), -float(v['loss'][-1])]
+    if best := key>self.best:
+        self.best = key
+        write_tensors(self.run/'model.safetensors', self.eval_model.state_dict())
+    exact = ' '.join(f'{x:.3f}' for x in v['exact'])
+    print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  "
+          f"exact by step {exact}", 'best' if best else '', flush=True)
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #ccb91319
+@patch
+def best_model(self:Trainer): # a `TRM` in evaluation mode
+    "The network that the run has published"
+    return TRM.from_pretrained(self.run).to(self.device)
+
 # %% ../../nbs/7_engine/04_trainer.ipynb #0e2f18b6
 @patch
 def open_folder(self:Trainer): # None
@@ -113,162 +231,19 @@ def leave(self:Trainer): # None
     if self.lock: self.lock.close()
     self.lock = None
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #458ba63b
+# %% ../../nbs/7_engine/04_trainer.ipynb #9b23166d
 @patch
-def parts(self:Trainer): # dict of objects with `state_dict` and `load_state_dict`
-    "All that changes in training and knows how to be saved"
-    d = dict(model=self.model) | (dict(ema=self.ema) if self.ema else {})
-    d |= {f'opt{i}': o for i,o in enumerate(self.opts)}
-    return d | {f'sched{i}': o for i,o in enumerate(self.scheds)}
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #9cfff91d
-@patch
-def state(self:Trainer): # nested dict of tensors and plain values
-    "Everything needed to go on; on all ranks, since each holds rows of the carry"
-    def all_ranks(t): return gather_rows(t.to(self.device), self.world)
-    d = {k: p.state_dict() for k,p in self.parts().items()}
-    if self.carry: d['carry'] = tree_map_only(torch.Tensor, all_ranks, self.carry)
-    d['sums'] = {k: all_ranks(t[None]) for k,t in self.sums.items()}
-    if self.place is not None: d['place'] = all_ranks(self.place[None])
-    return d | dict(step=self.step, seconds=self.seconds, best=self.best)
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #b1494244
-@patch
-def load_checkpoint(self:Trainer,
-    state:dict, # as `Trainer.state` gives it
-): # None; raises `InputError`
-    "Go on from a state, if it is one of this run"
-    try:
-        for k,p in self.parts().items(): p.load_state_dict(state[k])
-        for o in self.opts: check_moments(o)
-        self.load_counters(state)
-        self.load_rows(state)
-    except InputError: raise
-    except Exception as e:  # a damaged file fails in many ways
-        why = (str(e) or type(e).__name__).splitlines()[0]
-        raise InputError(f"{self.run}: the checkpoint is not of this run ({why}); "
-                         "should have its names and shapes") from None
-    self.saved = self.step
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #efc2cc71
-def check_moments(
-    opt, # a `torch.optim.Optimizer`
-): # None; raises `ValueError`
-    "Is each tensor that an optimiser keeps for a weight of the weight's shape?"
-    for p,kept in opt.state.items():
-        for k,t in kept.items():
-            if isinstance(t, torch.Tensor) and t.ndim and t.shape!=p.shape:
-                raise ValueError(f"{k} is {tuple(t.shape)}, its weight {tuple(p.shape)}")
+def open_log(self:Trainer): # None
+    "Remove what a killed process left, and go on with the log"
+    remove_leftovers(self.run, self.step)
+    c = self.cfg
+    self.logs = Logs(self.run, self.columns(), self.step, c if c.train.wandb else None)
 
 @patch
-def load_counters(self:Trainer, state): # None
-    "Steps, seconds and the best score so far"
-    step,seconds,best = state['step'],state['seconds'],state['best']
-    if type(step) is not int or step<0 or type(seconds) is not float or len(best)!=2:
-        raise ValueError('step, seconds or best')
-    self.step,self.seconds,self.best = step,seconds,[float(x) for x in best]
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #41ed0dc2
-@patch
-def load_rows(self:Trainer, state): # None; raises `InputError`
-    "This device's share of the carry, of the log's sums and of the stream's places"
-    def rows(t):
-        if len(t)!=self.cfg.train.batch_size: raise ValueError('carry')
-        return t[self.rank::self.world].to(self.device)
-    def own(t): return t[self.rank] if len(t)==self.world else t.mean(0)  # else: the same sum
-    self.carry = tree_map_only(torch.Tensor, rows, state.get('carry'))
-    self.sums = {k: own(t).to(self.device) for k,t in state.get('sums', {}).items()}
-    if 'place' not in state: return
-    n = len(state['place'])
-    if n!=self.world:
-        raise InputError(f"{self.run}: its stream of data was shared by {n} devices; should be "
-                         f"resumed with as many, not {self.world}")
-    self.place = state['place'][self.rank]
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #640ad4b5
-@patch
-def validate(self:Trainer): # None
-    "Score the validation rows, log that, and keep the weights if they are the best so far"
-    v = valid_scores(self)
-    if self.rank: return
-    last = {f'valid_{k}': t[-1] for k,t in v.items()}
-    steps = {f'valid_{k}_step{i+1}': x for k in ('loss','exact') for i,x in enumerate(v[k])}
-    self.logs(self.step, self.seconds, **last, **steps)
-    key = [float(v['exact'][-1]), -float(v['loss'][-1])]
-    if best := key>self.best:
-        self.best = key
-        write_tensors(self.run/'model.safetensors', self.eval_model.state_dict())
-    exact = ' '.join(f'{x:.3f}' for x in v['exact'])
-    print(f"step {self.step:6}  {self.seconds:6.0f} s  loss {float(v['loss'][-1]):.4f}  "
-          f"exact by step {exact}", 'best' if best else '', flush=True)
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #07c47db5
-@patch
-def save_checkpoint(self:Trainer): # None
-    "Write a checkpoint, unless this step has one"
-    if self.saved==self.step: return
-    self.watch.flush()
-    state = self.state()
-    if self.rank==0:
-        save_state(self.run/f'checkpoints/step_{self.step}', state)
-        prune(self.run)
-    self.saved = self.step
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #ccb91319
-@patch
-def best_model(self:Trainer): # a `TRM` in evaluation mode
-    "The network that the run has published"
-    return TRM.from_pretrained(self.run).to(self.device)
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #6a388fe4
-@patch
-def columns(self:Trainer): # list of names
-    "What the columns of the log are called"
-    m,c = self.cfg.model,self.cfg.train
-    steps = [f'step{i+1}' for i in range(m.n_recurrence)]
-    carried = c.supervision=='carried'
-    parts = ['step_loss','exact','halted'] if carried else [f'loss_{s}' for s in steps]
-    names = ['loss', *parts, *['halt_loss']*m.halt, 'grad_norm', 'lr', 'tokens_per_s']
-    names += ['valid_loss', 'valid_exact', 'valid_token']
-    return names + [f'valid_{k}_{s}' for k in ('loss','exact') for s in steps]
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #6f60ab05
-@patch
-def add_to_row(self:Trainer,
-    log:dict,      # numbers of a step
-    batch:dict,    # its rows
-    seconds:float, # it took
-): # None
-    "Add a step to the row of the log"
-    mask = batch.get('attention_mask')
-    tokens = batch['input_ids'].numel() if mask is None else mask.sum()
-    clock = dict(tokens=float(tokens), train_s=seconds, steps=1.)
-    new = log | {k: torch.tensor(v) for k,v in clock.items()}
-    self.sums = {k: v+self.sums[k] if k in self.sums else v for k,v in new.items()}
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #61f94c34
-@patch
-def write_row(self:Trainer): # None
-    "Write the means of the steps since the last row, over all devices"
-    sums = {k: float(all_sum(t.to(self.device), self.world)) for k,t in self.sums.items()}
-    self.sums = {}
-    steps,tokens,seconds = (sums.pop(k) for k in ('steps','tokens','train_s'))
-    means = {k: v/steps for k,v in sums.items()}
-    speed = tokens*self.world/max(seconds, 1e-9)
-    lr = self.scheds[0].get_last_lr()[0]
-    if self.rank==0: self.logs(self.step, self.seconds, **means, lr=lr, tokens_per_s=speed)
-    self.bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #22313771
-@patch
-def next_batch(self:Trainer, stream, guard): # a batch
-    "The next batch, or one line that says why there is none"
-    what = f"batch {self.step+1}"
-    try:
-        with guard.waiting(what): return next(stream)
-    except (InputError, RuntimeError) as e:  # from a worker it comes with the worker's traceback
-        why = str(e).strip().splitlines()[-1].removeprefix('trm.files.InputError: ')
-        raise InputError(f"{what}: {why}") from None
+def close_log(self:Trainer): # None
+    "Close the log, if it was opened"
+    if self.logs: self.logs.close()
+    self.logs = None
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #1557ce47
 @patch
@@ -278,20 +253,6 @@ def asked_to_stop(self:Trainer, guard, meet): # the number of a signal, or 0
     if not meet: return 0
     asked = all_sum(torch.tensor(int(guard.asked>0), device=self.device), self.world).item()
     return (guard.asked or signal.SIGTERM) if asked else 0
-
-# %% ../../nbs/7_engine/04_trainer.ipynb #2f88f325
-@patch
-def one_step(self:Trainer, stream, guard): # None
-    "A batch, a step, and their numbers"
-    began = time.perf_counter()
-    batch = self.next_batch(stream, guard)
-    log = train_step(self, batch)
-    place = getattr(self.task, 'place', None)
-    self.place = None if place is None else place.clone()
-    seconds = time.perf_counter()-began
-    self.watch(self.step, log['loss'], log['grad_norm'])
-    self.add_to_row(log, batch, seconds)
-    self.bar.update()
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #62a29c97
 @patch
@@ -325,20 +286,6 @@ def guarded_loop(self:Trainer): # None; raises `Stopped`
                 f"stopped within step {self.step+1}, saved up to step {self.saved or 0}"
             raise Stopped(e.signum, f"{done}; go on by resume=True") from None
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #d774dfa5
-@patch
-def explain(self:Trainer,
-    e:RuntimeError, # what was raised in the loop
-): # an `InputError`, or None if it is an error of another kind
-    "Say which other process has died"
-    first = str(e).splitlines()[0] if str(e) else ''
-    kept = f"what was saved before is whole, in {self.run}: go on by resume=True"
-    if 'DataLoader worker' in str(e): return InputError(f"step {self.step+1}: {first}; {kept}")
-    if isinstance(e, dist.DistError) or 'gloo' in str(e):
-        why = first.rpartition('] ')[2]
-        return InputError(f"step {self.step+1}: another process is gone ({why}); {kept}"
-                          ", or have torchrun do it by --max-restarts")
-
 # %% ../../nbs/7_engine/04_trainer.ipynb #48eb8825
 @patch
 def wrap(self:Trainer): # None
@@ -371,16 +318,70 @@ def fit(self:Trainer): # the trainer
         dist.destroy_process_group()
     return self
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #9b23166d
+# %% ../../nbs/7_engine/04_trainer.ipynb #b1494244
 @patch
-def open_log(self:Trainer): # None
-    "Remove what a killed process left, and go on with the log"
-    remove_leftovers(self.run, self.step)
-    c = self.cfg
-    self.logs = Logs(self.run, self.columns(), self.step, c if c.train.wandb else None)
+def load_checkpoint(self:Trainer,
+    state:dict, # as `Trainer.state` gives it
+): # None; raises `InputError`
+    "Go on from a state, if it is one of this run"
+    try:
+        for k,p in self.parts().items(): p.load_state_dict(state[k])
+        for o in self.opts: check_moments(o)
+        self.load_counters(state)
+        self.load_rows(state)
+    except InputError: raise
+    except Exception as e:  # a damaged file fails in many ways
+        why = (str(e) or type(e).__name__).splitlines()[0]
+        raise InputError(f"{self.run}: the checkpoint is not of this run ({why}); "
+                         "should have its names and shapes") from None
+    self.saved = self.step
 
+# %% ../../nbs/7_engine/04_trainer.ipynb #efc2cc71
+def check_moments(
+    opt, # a `torch.optim.Optimizer`
+): # None; raises `ValueError`
+    "Is each tensor that an optimiser keeps for a weight of the weight's shape?"
+    for p,kept in opt.state.items():
+        for k,t in kept.items():
+            if isinstance(t, torch.Tensor) and t.ndim and t.shape!=p.shape:
+                raise ValueError(f"{k} is {tuple(t.shape)}, its weight {tuple(p.shape)}")
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #cb317c21
 @patch
-def close_log(self:Trainer): # None
-    "Close the log, if it was opened"
-    if self.logs: self.logs.close()
-    self.logs = None
+def load_counters(self:Trainer, state): # None
+    "Steps, seconds and the best score so far"
+    step,seconds,best = state['step'],state['seconds'],state['best']
+    if type(step) is not int or step<0 or type(seconds) is not float or len(best)!=2:
+        raise ValueError('step, seconds or best')
+    self.step,self.seconds,self.best = step,seconds,[float(x) for x in best]
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #41ed0dc2
+@patch
+def load_rows(self:Trainer, state): # None; raises `InputError`
+    "This device's share of the carry, of the log's sums and of the stream's places"
+    def rows(t):
+        if len(t)!=self.cfg.train.batch_size: raise ValueError('carry')
+        return t[self.rank::self.world].to(self.device)
+    def own(t): return t[self.rank] if len(t)==self.world else t.mean(0)  # else: the same sum
+    self.carry = tree_map_only(torch.Tensor, rows, state.get('carry'))
+    self.sums = {k: own(t).to(self.device) for k,t in state.get('sums', {}).items()}
+    if 'place' not in state: return
+    n = len(state['place'])
+    if n!=self.world:
+        raise InputError(f"{self.run}: its stream of data was shared by {n} devices; should be "
+                         f"resumed with as many, not {self.world}")
+    self.place = state['place'][self.rank]
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #d774dfa5
+@patch
+def explain(self:Trainer,
+    e:RuntimeError, # what was raised in the loop
+): # an `InputError`, or None if it is an error of another kind
+    "Say which other process has died"
+    first = str(e).splitlines()[0] if str(e) else ''
+    kept = f"what was saved before is whole, in {self.run}: go on by resume=True"
+    if 'DataLoader worker' in str(e): return InputError(f"step {self.step+1}: {first}; {kept}")
+    if isinstance(e, dist.DistError) or 'gloo' in str(e):
+        why = first.rpartition('] ')[2]
+        return InputError(f"step {self.step+1}: another process is gone ({why}); {kept}"
+                          ", or have torchrun do it by --max-restarts")
