@@ -51,3 +51,8 @@ def shared(name):
     path = Path(os.environ.get('TRM_SHARED_DATA', root.parent/'shared'/'data'))/name
     if not path.exists(): pytest.skip(f"no {name} in TRM_SHARED_DATA or ../shared/data")
     return path
+
+
+def pytest_collection_modifyitems(items):
+    "The hostile cases fork this process, so they come before the tests that start threads in it"
+    items.sort(key=lambda item: item.path.name != 'test_hostile.py')
