@@ -132,7 +132,8 @@ def release_pages(
 def _cache_key(ds):
     "A hash over all that the rows of a `MathDataset` depend on"
     enc,pairs = ds.enc,ds.pairs
-    parts = [1, enc.tok.to_str(), format_text('',''), enc.max_seq_len, enc.split, enc.families,
+    parts = [2, enc.tok.to_str(), format_text('',''), enc.max_seq_len, enc.split, enc.families,
+             vars(enc.splits),
              ds.limit, pairs.problem, pairs.solution, pairs.more, pairs.extra, pairs.stamp()]
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.dataset import Encoder, MathDataset, collate, length_batches, to_example
 from ..data.pairs import open_pairs
+from ..data.splits import find_splits, rows_of
 from .cache import CachedMathDataset
 from .strangers import open_carefully
 from ..files import InputError
@@ -42,8 +43,10 @@ class StreamingMathDataset(IterableDataset):
         epochs=None,           # how many; None: without end
         place=None,            # (workers,5) where `start` batches lead to; None: read them
     ):
-        self.pairs = open_pairs(data).keep('family')
-        self.enc = Encoder(tok, max_seq_len, split, families)
+        pairs = open_pairs(data)
+        splits = find_splits(pairs)
+        self.pairs = rows_of(pairs, splits, split, 'family', 'answer')
+        self.enc = Encoder(tok, max_seq_len, split, families, splits)
         self.loss_on,self.batch_size,self.seed = loss_on,batch_size,seed
         self.rank,self.world,self.workers = rank,world,workers
         self.start,self.buffer,self.epochs = start,buffer,epochs
@@ -68,6 +71,7 @@ def _beginning(self:StreamingMathDataset):
     "The place of each worker before anything was read"
     enc,stamp = self.enc,[s[:2] for s in self.pairs.stamp()]
     parts = [self.pairs.groups, stamp, enc.tok.to_str(), enc.max_seq_len, enc.split, enc.families,
+             vars(enc.splits),
              self.batch_size, self.seed, self.rank, self.world, self.workers, self.buffer]
     hashed = blake2b(json.dumps(parts).encode(), digest_size=7).digest()
     key = int.from_bytes(hashed, 'little')
