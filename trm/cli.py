@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from functools import wraps
+from functools import partial, wraps
 from json import dumps
 from pathlib import Path
 
@@ -188,8 +188,9 @@ def trm_train(
     "Train a model"
     from trm.engine.device import join_ranks, pick_device
     from trm.runs import make_task
-    cfg,run = apply_sets(get_preset(preset), sets),Path(out or f'runs/{preset}')
-    if data: cfg = cfg.change(data=data)
+    cfg,run = get_preset(preset),Path(out or f'runs/{preset}')
+    if data: cfg = cfg.change(data=data, clues=0)  # more clues only where `sets` asks for them
+    cfg = apply_sets(cfg, sets)
     join_ranks(pick_device(cfg.train.device))
     _train(cfg, make_task(cfg, run), run, resume)
 
@@ -332,7 +333,8 @@ def _solve_board(model, task, board, *how):
 def _solve_file(model, task, file, *how):
     from trm.puzzles.files import read_boards
     from trm.runs import solve_boards
-    df = solve_boards(model, task, read_boards(file), *how)
+    own = getattr(task, 'read_file', partial(read_boards, chars=''))
+    df = solve_boards(model, task, own(file), *how)
     bad = df.error[df.error!='']
     if len(bad)==len(df): raise InputError(_no_board(file, df))
     print(df[df.error==''].drop(columns='error').to_csv(index=False), end='')
@@ -359,8 +361,8 @@ def _check_question(run, text, problem, board, file):
 def trm_solve(
     run:str,        # a run folder, the name of a network that ships, or hf://owner/name
     problem:str=None, # text of a problem; also without `--problem`
-    board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
-    file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
+    board:str=None, # a board: for Sudoku row by row, in any usual spelling; for a maze # . S G
+    file:str=None,  # file of boards: csv, json, parquet, or text with a line for a board or a row
     steps:int=None, # most recursion steps; empty: as trained
     restarts:int=1, # tries of a board that the first does not solve
     select:str='rules', # whose answer is given: halt, first, majority, residual or rules

@@ -29,8 +29,8 @@ from .engine.strangers import check_tokenizer, open_carefully, read_carefully
 from .engine.stream import row_source
 from .files import InputError, locate, write_file
 from .network.weights import TRM
-from .puzzles.files import make_puzzles
 from .puzzles.kinds import puzzle_task
+from .puzzles.splits import make_puzzles
 from .thinking.confidence import evaluate_tries, solve_many
 from .thinking.halting import halt_early, halting, show_halting
 from .thinking.scores import answer, evaluate, step_answers, summarize, writes
@@ -123,7 +123,7 @@ def open_run(run, data:str='', device:str='auto', task=None):
     """
     cfg,_ = read_config(run)
     model = TRM.from_pretrained(run).to(pick_device(device))
-    cfg = cfg.change(data=str(data or cfg.train.data))
+    if data: cfg = cfg.change(data=str(data), clues=0)  # it is asked as it stands
     task = task.open(run) if task else named_task(run, cfg)
     check_task(task, Task)
     check_sizes(run, task, model.cfg)

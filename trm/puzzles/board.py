@@ -73,7 +73,7 @@ def _check_texts(texts, at):
             raise InputError(f"{at}{i+1}: {len(t)} characters"
                              f"; should be {len(texts[0])} as in row 1")
 
-# %% ../../nbs/5_puzzles/00_board.ipynb #c08d2633
+# %% ../../nbs/5_puzzles/00_board.ipynb #41e6090b
 def check_tokens(
     ids,       # (n,cells) tokens, as `look_up` gives them
     texts,     # the n strings
@@ -81,11 +81,11 @@ def check_tokens(
     at='row ', # what stands in a message before the number of the board
 ): # the tokens
     "Refuse a character that does not belong to the alphabet"
-    for i,j in np.argwhere(ids==0)[:1]:
-        side = isqrt(len(texts[i]))
-        raise InputError(f"{at}{i+1}: cell {j+1} (row {j//side+1}, column {j%side+1}): "
-                         f"{texts[i][j]!r}; should be one of {chars!r}")
-    return ids
+    if ids.all(): return ids
+    i,j = np.argwhere(ids==0)[0]
+    side = isqrt(len(texts[i]))
+    raise InputError(f"{at}{i+1}: cell {j+1} (row {j//side+1}, column {j%side+1}): "
+                     f"{texts[i][j]!r}; should be one of {chars!r}")
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #c7b844cc
 def encode_boards(

@@ -11,9 +11,9 @@ import torch
 from ..config import Config
 from ..files import InputError
 from .board import box_shape, maze_chars, sudoku_chars
-from .files import board_number, grid_split, pick_split
 from .maze import check_maze, maze_variants, solve_maze, valid_path
 from .solver import check_sudoku
+from .splits import board_number, grid_split, pick_split
 from .sudoku import add_clues, augment_sudoku, units, valid_sudoku
 from .task import PuzzleTask
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from ..files import InputError
 from .board import Boards, board_keys, encode_boards, from_keys, maze_chars
+from .spelling import as_text, parse_board
 
 # %% ../../nbs/5_puzzles/04_maze.ipynb #4033c8bf
 wall_id = 1   # '#'
@@ -259,17 +260,15 @@ def _check_way(maze, side):
 
 # %% ../../nbs/5_puzzles/04_maze.ipynb #6ccbdac4
 def check_maze(
-    text:str,      # lines of a maze, or one line with all its cells
+    text,          # a maze in any spelling, such as lines, or one line with all its cells
     side:int=None, # the side it must have; None: any
 ): # its cells as one text, and its side
     "A maze as typed, or an `InputError` that says what is wrong"
-    lines = text.strip('\r\n').splitlines() or ['']
-    maze = ''.join(lines).replace('.', ' ')
-    want,side = side,len(lines) if len(lines)>1 else isqrt(len(maze))
-    bad = set(maze)-set('# SG')
-    if bad:
-        raise InputError(f"maze: has {min(bad)!r}; should have # (wall), blank or . (free), S, G")
+    lines = as_text(text).strip('\r\n').splitlines()
     if len(lines)>1: _check_lines(lines)
+    maze = parse_board(text, maze_chars)
+    if 'o' in maze: raise InputError("maze: has 'o'; should have # (wall), . (free), S, G")
+    want,side = side,isqrt(len(maze))
     if side*side!=len(maze): raise InputError(f"maze: {len(maze)} cells; should be a square number")
     if want not in (None,side): raise InputError(f"maze of {side}x{side}; should be {want}x{want}")
     _check_way(maze, side)

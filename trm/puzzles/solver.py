@@ -15,6 +15,7 @@ import torch
 
 from ..files import InputError
 from .board import Boards, board_keys, box_shape, encode_boards, from_keys, sudoku_chars
+from .spelling import parse_board, read_cells
 from .sudoku import augment_sudoku, units
 
 # %% ../../nbs/5_puzzles/03_solver.ipynb #da0c0d85
@@ -180,12 +181,6 @@ def make_sudoku(
 # %% ../../nbs/5_puzzles/03_solver.ipynb #fe90ed82
 def _cell(i, side): return f"row {i//side+1}, column {i%side+1}"
 
-def _check_chars(board, side):
-    "Refuse a character that is no digit of this size and no blank"
-    chars = sudoku_chars(side)
-    for i,c in enumerate(board):
-        if c not in chars: raise InputError(f"{_cell(i, side)}: {c!r}; should be one of {chars}")
-
 # %% ../../nbs/5_puzzles/03_solver.ipynb #60704a06
 def _check_clues(board, side):
     "Refuse two equal digits in a row, column or box"
@@ -200,18 +195,14 @@ def _check_clues(board, side):
 
 # %% ../../nbs/5_puzzles/03_solver.ipynb #cb4ee359
 def check_sudoku(
-    text:str,      # a board: `.` or `0` for blanks; white space and `|`, `-`, `+` are ignored
+    text,          # a board in any spelling
     side:int=None, # the side it must have; None: any
 ): # the board as text, and its side
     "A user's board, if it is one with exactly one solution"
-    board = ''.join(c for c in text.upper().replace('0', '.') if not c.isspace() and c not in '|-+')
-    want,side = side,isqrt(len(board))
-    if len(board) not in (16, 36, 81, 256):
-        raise InputError(f"board of {len(board)} cells; should be 16, 36, 81 or 256")
-    if want not in (None,side): raise InputError(f"board of {side}x{side}; should be {want}x{want}")
-    _check_chars(board, side)
+    side = side or isqrt(len(read_cells(text)))
+    board = parse_board(text, sudoku_chars(side), side*side)
     _check_clues(board, side)
-    n = len(solve_sudoku(board, side))
+    n = len(solve_sudoku(board, side)) if side<=16 else 1
     if n!=1:
         many = 'more than one' if n else 'no'
         raise InputError(f"board: {many} solution; should have exactly one")

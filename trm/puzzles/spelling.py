@@ -155,13 +155,16 @@ def _split_these(texts, which, chars, cells, at):
         except InputError as e: raise InputError(f"{at}{i+1}: {e}") from None
     return texts
 
-# %% ../../nbs/5_puzzles/01_spelling.ipynb #2ea81f91
+# %% ../../nbs/5_puzzles/01_spelling.ipynb #5166762c
 def _split_all(boards, chars, cells, at):
-    "The cells of boards, each as a text; those that are plain are left alone"
+    "The cells of boards, as texts and as tokens; those that are plain are left alone"
     odd = [i for i,b in enumerate(boards) if type(b) is not str or len(b)!=cells]
     texts = _split_these(boards, odd, chars, cells, at)
-    odd = np.flatnonzero(~look_up(texts, chars).all(1))
-    return _split_these(texts, odd, chars, cells, at) if len(odd) else texts
+    ids = look_up(texts, chars)
+    odd = np.flatnonzero(~ids.all(1))
+    if not len(odd): return texts,ids
+    texts = _split_these(texts, odd, chars, cells, at)
+    return texts,look_up(texts, chars)
 
 # %% ../../nbs/5_puzzles/01_spelling.ipynb #d81e28f0
 def sudoku_side(
@@ -171,7 +174,7 @@ def sudoku_side(
     side = len(chars)-1
     return side if 1<=side<=35 and chars==sudoku_chars(side) else 0
 
-# %% ../../nbs/5_puzzles/01_spelling.ipynb #5c8b6616
+# %% ../../nbs/5_puzzles/01_spelling.ipynb #77656d97
 def parse_columns(
     columns:dict,   # name: boards, texts in any spelling, or lists or arrays of numbers
     chars:str,      # the alphabet: `sudoku_chars(side)` or `maze_chars`
@@ -183,9 +186,11 @@ def parse_columns(
     at = {k: f"{a}: row " if a else 'row ' for k,a in at.items()}
     first = [b for boards in columns.values() for b in boards[:1]]
     cells = cells or side*side or len(_split_cells(first[0], chars, None) if first else '')
-    texts = {k: _split_all(boards, chars, cells, at[k]) for k,boards in columns.items()}
-    if side>9: texts = respell(texts, side)
-    return {k: check_tokens(look_up(t, chars), t, chars, at[k]) for k,t in texts.items()}
+    found = {k: _split_all(boards, chars, cells, at[k]) for k,boards in columns.items()}
+    if side>9:
+        texts = respell({k: t for k,(t,_) in found.items()}, side)
+        found = {k: (t, look_up(t, chars)) for k,t in texts.items()}
+    return {k: check_tokens(ids, t, chars, at[k]) for k,(t,ids) in found.items()}
 
 # %% ../../nbs/5_puzzles/01_spelling.ipynb #560e9b74
 def parse_boards(
@@ -213,11 +218,11 @@ known_boards = dict(
              'input given'.split(),
     answer='answer answers solution solutions solved label response output target'.split())
 
-# %% ../../nbs/5_puzzles/01_spelling.ipynb #42ac3721
+# %% ../../nbs/5_puzzles/01_spelling.ipynb #36d18a33
 def _holds_boards(column, chars, cells):
     "Is the first value of a column a board?"
-    first = column.dropna()[:1].tolist()
-    try: return bool(first) and len(parse_boards(first, chars, cells=cells))>0
+    at = column.first_valid_index()
+    try: return at is not None and len(parse_boards([column[at]], chars, cells=cells))>0
     except InputError: return False
 
 # %% ../../nbs/5_puzzles/01_spelling.ipynb #2aed1387

@@ -19,7 +19,9 @@ from ..config import Config, read_config
 from ..data.pairs import read_batches
 from ..files import InputError, locate
 from .board import Boards, board_keys, decode_boards, draw_board, encode_boards
-from .files import find_split, pick_split, read_puzzles, write_puzzles
+from .files import find_split, read_boards, read_puzzles, write_puzzles
+from .spelling import parse_board
+from .splits import pick_split
 
 # %% ../../nbs/5_puzzles/07_task.ipynb #b10716dc
 class PuzzleTask:
@@ -36,6 +38,11 @@ class PuzzleTask:
         self.data = cfg.train.data if data is None else data
         self.vocab_size,self.seq_len = len(self.chars)+1,self.side**2
         self.trained,self._files,self._sets = [],{},{}
+
+    @property
+    def by_hand(self): # columns of the boards that the settings name
+        named = dict(question=getattr(self.cfg.train, 'problem', ''), answer=getattr(self.cfg.train, 'solution', ''))
+        return {k: v for k,v in named.items() if v}
 
     @property
     def side(self): return self.cfg.train.side
@@ -93,13 +100,10 @@ def group_key(self:PuzzleTask,
 
 @patch
 def read_board(self:PuzzleTask,
-    text:str, # what a user types
+    text, # what a user types
 ): # its cells as one text; raises `InputError` where it is no board
     "A board as typed"
-    cells = ''.join(text.split())
-    if len(cells)!=self.seq_len:
-        raise InputError(f"board of {len(cells)} cells; should have {self.seq_len}")
-    return cells
+    return parse_board(text, self.chars, self.seq_len)
 
 @patch
 def explain_errors(self:PuzzleTask,
@@ -127,16 +131,19 @@ def _rows(self:PuzzleTask, data):
     name = self._name(data)
     if name in self._files: return self._files[name]
     if isinstance(data, Boards): b = data
-    elif isinstance(data, pd.DataFrame): b = Boards.from_frame(data, self.chars, name, self.seq_len)
+    elif isinstance(data, pd.DataFrame):
+        b = Boards.from_frame(data, self.chars, name, self.seq_len, self.by_hand)
     elif not data: raise InputError("data=: no data given; should be a file or folder")
-    else: b = read_puzzles(data, self.chars, self.read, self.seq_len)
+    else: b = read_puzzles(data, self.chars, self.read, self.seq_len, self.by_hand)
     self._check(b, name)
     self._files[name] = b
     return b
 
 @patch
 def _name(self:PuzzleTask, data):
-    return 'puzzles' if isinstance(data, (Boards, pd.DataFrame)) else str(data)
+    if isinstance(data, (Boards, pd.DataFrame)): return 'puzzles'
+    if not isinstance(data, list): return str(data)
+    return f'{data[0]} and {len(data)-1} more' if len(data)>1 else str(data[0])
 
 # %% ../../nbs/5_puzzles/07_task.ipynb #8137e7b3
 @patch
@@ -155,11 +162,19 @@ def _check(self:PuzzleTask, boards, name):
             raise InputError(f"{name}: the answer of row {row+1} breaks the rules"
                              " or changes the question; should be a solution")
 
+# %% ../../nbs/5_puzzles/07_task.ipynb #9b35d5ab
+@patch
+def read_file(self:PuzzleTask,
+    path, # a file of boards, with or without answers
+): # list of texts
+    "Boards to be solved"
+    return read_boards(path, self.chars, self.seq_len, read=self.read, by_hand=self.by_hand)
+
 # %% ../../nbs/5_puzzles/07_task.ipynb #30083115
 @patch
 def _own(self:PuzzleTask):
     "The splits that have a file of their own"
-    if isinstance(self.data, (Boards, pd.DataFrame)): return {}
+    if isinstance(self.data, (Boards, pd.DataFrame)) or not self.data: return {}
     found = {s: find_split(self.data, s) for s in ('train','valid','test')}
     return {s: path for s,path in found.items() if path}
 
