@@ -30,7 +30,7 @@ def as_text(
     if isinstance(board, (float,np.floating)): return f'{board:g}'
     return board.decode('utf-8', 'replace') if isinstance(board, bytes) else str(board)
 
-# %% ../../nbs/5_puzzles/01_spelling.ipynb #f9a602b1
+# %% ../../nbs/5_puzzles/01_spelling.ipynb #5245db34
 _box = '\u2500-\u257f'  # the characters that frames are drawn with
 _between = re.compile(f'[\\s|+=:,;\'"\\[\\](){{}}{_box}]')  # what may stand between two cells
 
@@ -38,8 +38,8 @@ def is_ruler(
     line:str, # of a board
 ): # bool
     "Is a line drawn between rows?"
-    drawn = re.fullmatch(f"[-+=|:'.*_\\s{_box}]*", line)
-    return bool(drawn and re.search(f'--|==|__|[+{_box}]', line))
+    drawn = re.fullmatch(f"[-+=|:'.*\\s{_box}]*", line)
+    return bool(drawn and re.search(f'--|==|[+{_box}]', line))
 
 # %% ../../nbs/5_puzzles/01_spelling.ipynb #90088417
 def _drawn(lines): return _between.sub('', ''.join(lines))
