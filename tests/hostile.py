@@ -210,14 +210,14 @@ case('inspect limit ²', 'inspect', '{f}/data.parquet', '--limit', '²', says='l
 case('inspect max_seq_len -5', 'inspect', '{f}/data.parquet', '--max_seq_len=-5', says='max_seq_len=-5')
 case('inspect an unknown column', 'inspect', '{f}/data.parquet', '--problem', '\x1b[2Jx\n', says='no column')
 case('inspect with no tokenizer', 'inspect', '{f}/data.parquet', '--tokenizer', '{f}/data.parquet', says='not readable as json')
-case('inspect nothing', 'inspect', '', says='no parquet file')
-case('inspect a device', 'inspect', '/dev/zero', says='no parquet file')
-case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no parquet file')
-case('inspect a folder with nothing in it', 'inspect', '{d}', says='no parquet file')
-case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no parquet file')
+case('inspect nothing', 'inspect', '', says='no data file')
+case('inspect a device', 'inspect', '/dev/zero', says='no data file')
+case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no data file')
+case('inspect a folder with nothing in it', 'inspect', '{d}', says='no data file')
+case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no data file')
 for k, v, says in (('steps', 10**9, 'steps=1000000000'), ('steps', 0, 'steps=0'), ('limit', 0, 'limit=0'), ('limit', -1, 'limit=-1'), ('steps', '1'*5000, 'steps'),
                    ('split', '../..', 'split=../..'), ('split', 'minimal', 'split=minimal'), ('select', '\x1b[31m', 'select='), ('restarts', 10**6, 'restarts'),
-                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no parquet file')):
+                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no data file')):
     case(f'eval text {k}={str(v)[:12]}'.replace('/', '|'), 'eval', '{f}/text', f'--{k}', str(v) if not str(v).startswith('-') else str(v), says=says)
 case('eval board restarts 10**6', 'eval', '{f}/board', '--restarts', str(10**6), says='restarts=1000000')
 case('eval board steps 10**9', 'eval', '{f}/board', '--steps', str(10**9), says='steps=1000000000')

@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from ..config import Config, read_config
-from ..data.pairs import read_batches
+from ..data.tables import read_batches
 from ..files import InputError, locate
 from .board import Boards, board_keys, decode_boards, draw_board, encode_boards
 from .files import find_split, read_boards, read_puzzles, write_puzzles
@@ -41,7 +41,7 @@ class PuzzleTask:
 
     @property
     def by_hand(self): # columns of the boards that the settings name
-        named = dict(question=getattr(self.cfg.train, 'problem', ''), answer=getattr(self.cfg.train, 'solution', ''))
+        named = dict(question=self.cfg.train.problem, answer=self.cfg.train.solution)
         return {k: v for k,v in named.items() if v}
 
     @property
