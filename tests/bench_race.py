@@ -19,7 +19,7 @@ from trm.engine.checkpoint import provenance
 from trm.config import apply_sets, get_preset
 from trm.puzzles.kinds import puzzle_task
 from trm.thinking.scores import evaluate
-from trm.puzzles.files import make_puzzles
+from trm.puzzles.splits import make_puzzles
 from trm.training.loop import TrainState, train_step, validate
 
 LIMIT, GOAL, fast = 5, .95, ('preset', 'before')

@@ -2,6 +2,7 @@
 
 A case is a command, what it makes in its own empty folder, and words that the answer must contain. Each runs in a child forked from
 a process that has imported everything: some tenths of a second, with its own memory, its own clock, and nothing it can spoil."""
+import gzip
 import json
 import os
 import re
@@ -209,14 +210,14 @@ case('inspect limit ²', 'inspect', '{f}/data.parquet', '--limit', '²', says='l
 case('inspect max_seq_len -5', 'inspect', '{f}/data.parquet', '--max_seq_len=-5', says='max_seq_len=-5')
 case('inspect an unknown column', 'inspect', '{f}/data.parquet', '--problem', '\x1b[2Jx\n', says='no column')
 case('inspect with no tokenizer', 'inspect', '{f}/data.parquet', '--tokenizer', '{f}/data.parquet', says='not readable as json')
-case('inspect nothing', 'inspect', '', says='no parquet file')
-case('inspect a device', 'inspect', '/dev/zero', says='no parquet file')
-case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no parquet file')
-case('inspect a folder with nothing in it', 'inspect', '{d}', says='no parquet file')
-case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no parquet file')
+case('inspect nothing', 'inspect', '', says='no data file')
+case('inspect a device', 'inspect', '/dev/zero', says='no data file')
+case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no data file')
+case('inspect a folder with nothing in it', 'inspect', '{d}', says='no data file')
+case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no data file')
 for k, v, says in (('steps', 10**9, 'steps=1000000000'), ('steps', 0, 'steps=0'), ('limit', 0, 'limit=0'), ('limit', -1, 'limit=-1'), ('steps', '1'*5000, 'steps'),
                    ('split', '../..', 'split=../..'), ('split', 'minimal', 'split=minimal'), ('select', '\x1b[31m', 'select='), ('restarts', 10**6, 'restarts'),
-                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no parquet file')):
+                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no data file')):
     case(f'eval text {k}={str(v)[:12]}'.replace('/', '|'), 'eval', '{f}/text', f'--{k}', str(v) if not str(v).startswith('-') else str(v), says=says)
 case('eval board restarts 10**6', 'eval', '{f}/board', '--restarts', str(10**6), says='restarts=1000000')
 case('eval board steps 10**9', 'eval', '{f}/board', '--steps', str(10**9), says='steps=1000000000')
@@ -329,8 +330,8 @@ case('solve two things', 'solve', '{f}/board', '--board', four, '--file', '{f}/x
 
 # boards
 
-for i, (b, says) in enumerate({'': '0 cells', '1': '1 cells', '12..34..a...1..2': "'A'", '5...............': "'5'", '11..............': 'both 1', '.'*16: 'solution', '.'*81: '9x9',
-                               '1'*256: '16x16', '²...............': '²', '\x1b[31m...........': 'should be one of', '7'*10**6: 'cells', '١...............': 'should be one of'}.items()):
+for i, (b, says) in enumerate({'': '0 cells', '1': '1 cells', '12..34..a...1..2': "'A'", '5...............': "'5'", '11..............': 'both 1', '.'*16: 'solution', '.'*81: '81 cells; should be 16',
+                               '1'*256: '256 cells; should be 16', '²...............': '²', '\x1b[31m...........': 'should be one of', '7'*10**6: 'characters; should be 16', '١...............': 'should be one of'}.items()):
     case(f'board {i} {b[:16]!r}', 'solve', '{f}/board', '--board', b, says=says)
 open_maze = 'S'+' '*34+'G'
 for i, (b, says) in enumerate({'S'*2+' '*33+'G': "2 cells 'S'", ' '*35+'G': "0 cells 'S'", 'S#'+' '*4+'##'+' '*27+'G': 'no way', 'S'+'x'*34+'G': "'x'", 'SG': 'square', 'S'*36: "36 cells 'S'",
@@ -338,8 +339,8 @@ for i, (b, says) in enumerate({'S'*2+' '*33+'G': "2 cells 'S'", ' '*35+'G': "0 c
     case(f'maze {i} {b[:12]!r}', 'solve', '{f}/maze', '--board', b, says=says)
 bad_boards = {
     'missing': (None, 'none'), 'empty': ('', 'no boards'), 'of blank lines': ('\n\n\n', 'no boards'), 'of a header': ('question\n', 'no boards'),
-    'of UTF-16': ('question\n1234'.encode('utf-16'), 'not readable'), 'of invalid UTF-8': (b'question\n\xff\xfe..', 'not readable'), 'of zeros': (bytes(100), 'row 1'),
-    'with a field of 10 MB': ('question\n'+'1'*10**7, 'not readable'), 'with unbalanced quotes': ('question\n"1234', 'row 1'), 'of parquet': ((1, 'data.parquet'), 'not readable'),
+    'of UTF-16': ('question\n1234'.encode('utf-16'), 'UTF-8'), 'of invalid UTF-8': (b'question\n\xff\xfe..', 'UTF-8'), 'of zeros': (bytes(100), 'row 1'),
+    'with a field of 10 MB': ('question\n'+'1'*10**7, '10,000,000 characters; should be 16'), 'with unbalanced quotes': ('question\n"1234', 'row 1'), 'of parquet': ((1, 'data.parquet'), 'UTF-8'),
     'of letters': ('question\nabcdefghijklmnop\n', 'row 1'), 'of wrong length': ('question\n123\n1234\n', 'row 1'), 'of large digits': ('question\n9...............\n', 'row 1'),
     'of escape codes': ('question\n\x1b[31m\x07\x1b\n', 'row 1')}
 for k, (what, says) in bad_boards.items():
@@ -377,13 +378,13 @@ bad_puzzles = {
     'csv of UTF-16': ('.csv', partial(file, name='p.csv', what='question,answer\n1,2\n'.encode('utf-16')), 'p.csv'),
     'csv of zeros': ('.csv', partial(file, name='p.csv', what=bytes(1000)), 'p.csv'),
     'csv with zeros in it': ('.csv', partial(file, name='p.csv', what=f'question,answer\n{q[0]}\0,{a[0]}\n'), 'p.csv'),
-    'csv with a field of 10 MB': ('.csv', partial(file, name='p.csv', what=f"question,answer\n{'1'*10**7},{a[0]}\n"), '10000000 cells'),
+    'csv with a field of 10 MB': ('.csv', partial(file, name='p.csv', what=f"question,answer\n{'1'*10**7},{a[0]}\n"), '10,000,000 characters; should be 16'),
     'csv with unbalanced quotes': ('.csv', partial(file, name='p.csv', what=f'question,answer\n"{q[0]},{a[0]}\n'), 'p.csv'),
     'csv with a column twice': ('.csv', partial(file, name='p.csv', what=f'question,question,answer\n{q[0]},x,{a[0]}\n'), 'twice'),
     'csv with a million columns': ('.csv', partial(file, name='p.csv', what='question,answer'+',x'*10**6+'\n'), 'columns'),
     'csv of a header': ('.csv', partial(file, name='p.csv', what='question,answer\n'), 'no rows'),
     'csv of nothing': ('.csv', partial(file, name='p.csv', what=''), 'p.csv'),
-    'csv of letters': ('.csv', partial(file, name='p.csv', what=f"question,answer\n{'x'*16},{a[0]}\n"), "'x'"),
+    'csv of letters': ('.csv', partial(file, name='p.csv', what=f"question,answer\n{'z'*16},{a[0]}\n"), "'z'"),
     'csv of wrong length': ('.csv', partial(file, name='p.csv', what=f'question,answer\n123,{a[0]}\n'), '3 cells'),
     'csv of wrong answers': ('.csv', partial(file, name='p.csv', what=f"question,answer\n{q[0]},{'1'*16}\n"), 'breaks the rules'),
     'csv of answers with blanks': ('.csv', partial(file, name='p.csv', what=f'question,answer\n{q[0]},{q[0]}\n'), 'breaks the rules'),
@@ -407,9 +408,23 @@ bad_puzzles = {
     'arrays with a deep dataset.json': ('', partial(arrays, x=boards_ok, meta='['*10**6), 'dataset.json'),
     'arrays in a zip': ('', partial(arrays, x=boards_ok, raw=b'PK\x03\x04'+bytes(100)), 'p:'),
 }
+board_texts = {
+    'txt of nothing': ('.txt', '', 'no rows'), 'txt of blank lines': ('.txt', '\n'*10**6, 'no rows'), 'txt of zeros': ('.txt', bytes(1000), 'p.txt'), 'txt of words': ('.txt', 'Hello\n'*3, '5 cells'),
+    'txt of invalid UTF-8': ('.txt', b'\xff\xfe'*50, 'p.txt'), 'txt with a line of 10 MB': ('.txt', '1'*10**7, '10,000,000 characters'), 'txt with a million lines': ('.txt', '12\n'*10**6, '2 cells'),
+    'txt of seven lines': ('.txt', '12..\n34..\n'*3+'..1.', '3 lines'), 'txt with a million columns': ('.txt', 'question'+',x'*10**6+'\n', 'columns'), 'txt of ragged rows': ('.txt', f'question;answer\n{q[0]};{a[0]};x;y\n', 'p.txt'),
+    'txt of short rows': ('.txt', f'question;answer\n{q[0]}\n', 'row 1'), 'txt of dashes': ('.txt', '-'*10**5, '100,000 characters'), 'txt of commas': ('.txt', ','*10**6, 'characters'),
+    'txt of brackets': ('.txt', '['*500, '0 cells'), 'txt of quotes': ('.txt', '"'*10**6+'\n', 'p.txt'), 'txt of questions': ('.txt', q[0]+'\n', 'no answers'),
+    'csv without a header, ragged': ('.csv', f'{q[0]},{a[0]}\n{q[0]}\n', 'p.csv'), 'csv with a short answer': ('.csv', f'{q[0]},{a[0]}\n{q[0]},{a[0][1:]}\n', '15 cells'),
+    'json of a number': ('.json', '7', 'p.json'), 'json that is deep': ('.json', '['*10**6, 'p.json'), 'json of mixed types': ('.json', '[{"question": 3, "answer": {"a": [null]}}]', 'row 1'), 'json cut': ('.jsonl', '{"question": "12', 'p.jsonl'),
+    'jsonl of ragged lists': ('.jsonl', '{"question": [[1, 2], [3]], "answer": [[1]]}', '3 cells'), 'jsonl with a cell of 10 MB': ('.jsonl', '{"question": "'+'1'*10**7+'", "answer": ""}', '10,000,000'),
+    'txt.gz cut': ('.txt.gz', gzip.compress(q[0].encode()*1000)[:40], 'p.txt.gz'), 'txt.gz of text': ('.txt.gz', 'Hello', 'p.txt.gz'), 'txt.gz of 1 GB': ('.txt.gz', gzip.compress(b'1'*10**9), 'unpacks to more'),
+    'csv.gz cut': ('.csv.gz', gzip.compress(('question,answer\n'+f'{q[0]},{a[0]}\n'*1000).encode())[:60], 'p.csv.gz'), 'csv.gz of 1 GB': ('.csv.gz', gzip.compress(b'question,answer\n'+b'1'*10**9), 'p.csv.gz'),
+    'csv.zst of text': ('.csv.zst', 'question,answer', 'p.csv.zst')}
+bad_puzzles |= {k: (suffix, partial(file, name='p'+suffix, what=what), says) for k, (suffix, what, says) in board_texts.items()}
 for k, (suffix, make, says) in bad_puzzles.items():
     case(f'eval on {k}', 'eval', '{f}/board', '--data', '{d}/p'+suffix, make=make, says=says.replace('p:', 'p'))
-    if k in ('csv of zeros','parquet of nulls','arrays of 10 GB','csv of letters'):
+    if k in board_texts and k!='txt of questions': case(f'solve {k}', 'solve', '{f}/board', '--file', '{d}/p'+suffix, make=make, says='p'+suffix)
+    if k in ('csv of zeros','parquet of nulls','arrays of 10 GB','csv of letters','txt of questions'):
         case(f'train on {k}', 'train', 'sudoku4', '--data', '{d}/p'+suffix, '--out', '{d}/new', '--sets', small_board, make=make, says=says.replace('p:', 'p'))
 
 # runs from someone else

@@ -25,7 +25,7 @@ card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
     trm_solve {folder} --board {board}
     trm_eval  {folder} --split minimal
 
-- **Data**: {train:,} puzzles made by `trm.puzzles.files.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
+- **Data**: {train:,} puzzles made by `trm.puzzles.splits.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
   on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
   the validation and the {test} of the test.
 - **Recipe**: preset `{preset}`{sets}; {steps:,} steps of {batch} boards in {seconds:.0f} s on {device}. Seed {seed}. `config.json` has all

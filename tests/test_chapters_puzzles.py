@@ -1,20 +1,27 @@
 "The hard inputs of the chapters on puzzles, and laws that take many boards to see."
+import gzip
+import json
 import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from trm.config import Config, ModelConfig, TrainConfig
+from trm.data.tables import read_batches
+from trm.engine.strangers import read_carefully
 from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
-from trm.puzzles.files import (board_number, make_puzzles, pick_split, read_boards, read_puzzles,
-                               write_puzzles)
+from trm.puzzles.files import find_split, read_boards, read_puzzles, write_puzzles
 from trm.puzzles.kinds import MazeTask, SudokuTask, puzzle_task
 from trm.puzzles.maze import check_maze, make_mazes, maze_distances, maze_variants, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
+from trm.puzzles.spelling import parse_board, parse_boards
+from trm.puzzles.splits import board_number, make_puzzles, pick_split
 from trm.puzzles.sudoku import valid_sudoku
 
 four = sudoku_chars(4)
@@ -34,8 +41,8 @@ def same(a, b): return torch.equal(torch.as_tensor(a), torch.as_tensor(b))
 
 def test_alphabets():
     assert sudoku_chars(4) == '.1234'
-    assert {s: box_shape(s) for s in (4, 6, 9, 12, 16)} == {
-        4: (2, 2), 6: (2, 3), 9: (3, 3), 12: (3, 4), 16: (4, 4)}
+    assert {s: box_shape(s) for s in (4, 6, 8, 9, 10, 12, 16)} == {
+        4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4), 16: (4, 4)}
     refuses('at most 35', sudoku_chars, 36)
     refuses('has no boxes', box_shape, 7)
 
@@ -47,7 +54,7 @@ def test_encode():
 
 
 @pytest.mark.parametrize('texts,chars,says', [
-    (['12', '1x'], four, "my.csv: row 2, position 2: 'x'"),
+    (['12', '1z'], four, "my.csv: row 2: cell 2 (row 2, column 1): 'z'"),
     (['12', '123'], four, 'row 2: 3 characters; should be 2'), (['1½'], four, "'½'"),
     ([None], maze_chars, 'row 1: None'), (['S0'], maze_chars, "'0'")])  # 0: a blank in Sudoku only
 def test_encode_refuses(texts, chars, says): refuses(says, encode_boards, texts, chars, 'my.csv')
@@ -71,15 +78,111 @@ def test_boards_stay_together():
 
 def test_boards_refuse():
     frame = Boards.from_frame
-    refuses('my.csv: no column answer among question, source', frame,
+    refuses('my.csv: no answers among question, source; should', frame,
             two.drop(columns='answer'), four, 'my.csv')
-    refuses("my.csv, answer: row 1, position 2: 'x'", frame,
-            two.assign(answer=['1x'*8]*2), four, 'my.csv')
+    refuses("my.csv, answer: row 1: cell 2 (row 1, column 2): 'z'", frame,
+            two.assign(answer=['1z'*8]*2), four, 'my.csv')
     refuses('my.csv, question: row 1: 16 cells; should be 36, for side=6', frame,
             two, four, 'my.csv', 36)
     refuses('row 2 has no question', frame, two.assign(question=['1', None]), four)
-    boards = [frame(two, four), frame(two.assign(question='12'), four)]
-    refuses('2 and 16 cells', Boards.join, boards)
+    long = frame(two, four)
+    refuses('2 and 16 cells', Boards.join, [long, Boards(long.inputs[:, :2], long.labels, long.table)])
+
+
+grid = '53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79'
+rows = [grid[k:k+9] for k in range(0, 81, 9)]
+drawn = [' | '.join(r[k:k+3] for k in (0, 3, 6)) for r in rows]
+ruled = [*drawn[:3], '----+-----+----', *drawn[3:6], '---------------', *drawn[6:]]
+numbers = [[int(c) for c in r.replace('.', '0')] for r in rows]
+
+
+def with_blank(c): return grid.replace('.', c)
+
+
+@pytest.mark.parametrize('text', [
+    *(with_blank(c) for c in '0_*-?xX '), '\n'.join(rows), '\r\n'.join(rows)+'\r\n', ' '.join(rows),
+    ' '.join(grid), '\n'.join(drawn), '\n'.join(ruled), '\n'.join('  '+r for r in ruled),
+    '\n'.join(ruled).replace('.', '-'), '\n'.join(ruled).replace('.', '_'),
+    '\n'.join(['*-----------*', *(f'|{r.replace(" | ", "|")}|' for r in drawn), '*-----------*']),
+    '\n'.join(['.-------.-------.-------.', *(f'| {" ".join(r)} |' for r in rows), "'-------'"]),
+    '\n'.join(['╔═══════╗', *(f'║{"│".join(r)}║' for r in rows), '╚═══════╝']),
+    '\n'.join(rows).replace('.', ' '), '\n'.join(r.rstrip() for r in with_blank(' ').split('\n')),
+    '\n'.join(r.replace('.', ' ').rstrip() for r in rows),
+    ','.join(with_blank('0')), ', '.join(grid), ','.join(grid).replace('.', ''),
+    '\n'.join(','.join(r).replace('.', '') for r in rows), '\n'.join(';'.join(r) for r in rows),
+    json.dumps(numbers), json.dumps(numbers, indent=2), str(np.array(numbers)), json.dumps(rows),
+    json.dumps(numbers).replace('0', 'null'), numbers, np.array(numbers), np.array(numbers).ravel(),
+    np.array(numbers, float), rows, list(map(int, with_blank('0'))), grid.encode(), '\ufeff'+grid])
+def test_spellings(text):
+    "Each is the same board, with and without a side, alone and in a column"
+    nine = sudoku_chars(9)
+    assert parse_board(text, nine) == parse_board(text, nine, 81) == grid
+    assert check_sudoku(text) == check_sudoku(text, 9) == (grid, 9)
+    got = decode_boards(parse_boards([grid, text, grid], nine, 'my.csv'), nine)
+    assert got == [grid]*3
+
+
+def test_rows_of_dashes():
+    "A row of nine dashes is a row where dashes are blanks, and a ruler elsewhere"
+    empty = ['53--7----', '---------', '-98----6-']*3
+    assert parse_board('\n'.join(empty), sudoku_chars(9)).count('.') == 81-18
+    assert parse_board('\n'.join([*rows[:3], '---------', *rows[3:]]), sudoku_chars(9)) == grid
+
+
+def sixteen(spelling):
+    "A board of side 16 with each digit, in one of the spellings"
+    return ''.join(spelling)+'.'*240
+
+
+@pytest.mark.parametrize('text,first', [
+    (sixteen('123456789ABCDEFG'), '123456789ABCDEFG'), (sixteen('0123456789abcdef'), '123456789ABCDEFG'),
+    (sixteen('ABCDEFGHIJKLMNOP'), '123456789ABCDEFG'),
+    (sixteen('123456789ABCDEFG').replace('.', '0'), '123456789ABCDEFG'),
+    (sixteen('0123456789ABCDEF').replace('.', '_'), '123456789ABCDEFG'),
+    (' '.join(map(str, [*range(1, 17), *[0]*240])), '123456789ABCDEFG'),
+    ([[*range(1, 17)], *[[0]*16]*15], '123456789ABCDEFG'),
+    ('0123456789ABCDEF'+'0'*240, '.123456789ABCDEF')])  # nothing decides: 0 is a blank
+def test_sixteen(text, first):
+    assert parse_board(text, sudoku_chars(16)) == first+'.'*240
+
+
+def test_hexadecimal_answers_follow_their_questions():
+    b = make_sudoku(1, 4)  # any grid: what is tested is the alphabet
+    rows = '0123456789ABCDEF'
+    grid16 = ''.join(rows[(4*(r % 4)+r//4+c) % 16] for r in range(16) for c in range(16))
+    df = pd.DataFrame(dict(question=['.'+grid16[1:]], answer=[grid16]))
+    boards = Boards.from_frame(df, sudoku_chars(16))
+    assert boards.labels.min() == 2 and boards.labels.max() == 17 and boards.inputs[0, 0] == 1
+    assert len(b) == 1
+
+
+@pytest.mark.parametrize('bad,says', [
+    (grid[:-1], '80 cells; should be 81, for side=9'), ('\n'.join(rows[:8]), '72 cells; should be 81'),
+    (grid[:80]+'k', "cell 81 (row 9, column 9): 'k'"), (rows[:8]+['41'], '74 cells'),
+    (grid[:40]+'\n'+grid[41:], '80 cells'), ('中'+grid[1:], "'中'"), ('\0'+grid[1:], "'\\x00'"),
+    ('', '0 cells'), ('.'*10**7, '10,000,000 characters; should be 81'), (7, '1 cells')])
+def test_bad_spellings(bad, says):
+    with pytest.raises(InputError, match='my.csv: row 2: .*'+re.escape(says)):
+        parse_boards([grid, bad], sudoku_chars(9), 'my.csv')
+    with pytest.raises(InputError): check_sudoku(bad)
+
+
+@pytest.mark.parametrize('side', [6, 8, 10, 12])
+def test_sides(side):
+    "What is made is solved, typed in lower case, in lines"
+    b = make_sudoku(1, side)
+    q, a = (decode_boards(t, sudoku_chars(side))[0] for t in (b.inputs, b.labels))
+    typed = '\n'.join(' '.join(q[i:i+side]).lower() for i in range(0, side*side, side))
+    assert check_sudoku(typed) == (q, side) and solve_sudoku(q, side) == [a]
+    task = SudokuTask(sudoku4.change(side=side))
+    assert same(task.prompt([typed])['input_ids'][0], b.inputs[0])
+
+
+def test_large_sides_are_not_solved_here():
+    "Of more than 16 only the clues are checked, since the solver would take too long"
+    side = 25
+    assert check_sudoku('1'+'.'*624, side) == ('1'+'.'*624, 25)
+    refuses('both 1', check_sudoku, '11'+'.'*623, side)
 
 
 def test_draw_refuses(): refuses('should be a square', draw_board, '1.3', four)
@@ -92,8 +195,8 @@ def test_solve_sudoku_refuses():
 
 
 @pytest.mark.parametrize('bad,says', [
-    ('1.....4..3.....', 'of 15 cells; should be 16, 36, 81 or 256'),
-    ('1.....4..3.....9', "row 4, column 4: '9'; should be one of .1234"),
+    ('1.....4..3.....', '15 cells; should be a square of cells with boxes, 16, 36, 64, 81'),
+    ('1.....4..3.....9', "(row 4, column 4): '9'; should be one of '.1234'"),
     ('1...1.4..3.....2', 'row 1, column 1 and row 2, column 1: both 1; should differ, '
                          'being in the same column'),
     ('1....14..3.....2', 'being in the same box'), ('1.....4..4.3...2', 'no solution'),
@@ -104,7 +207,7 @@ def test_check_sudoku_refuses(bad, says): refuses(says, check_sudoku, bad)
 def test_check_sudoku():
     framed = '1 0 | . .\n. . | 4 .\n----+----\n. 3 | . .\n. . | . 2'
     assert check_sudoku(framed) == ('1.....4..3.....2', 4)
-    refuses('board of 4x4; should be 6x6', check_sudoku, framed, 6)
+    refuses('16 cells; should be 36, for side=6', check_sudoku, framed, 6)
 
 
 def test_make_sudoku():
@@ -139,7 +242,7 @@ def test_solve_maze():
 
 @pytest.mark.parametrize('text,says', [
     ('S \n#', 'line 2 has 1'), ('S G\n###', 'line 1 has 3'), ('S #G ', '5 cells'),
-    ('S  x', "has 'x'"), ('S GG', "2 cells 'G'"), ('', "0 cells 'S'"), ('S##G', 'maze: no way')])
+    ('S  x', "(row 2, column 2): 'x'"), ('S GG', "2 cells 'G'"), ('', "0 cells 'S'"), ('S##G', 'maze: no way')])
 def test_check_maze_refuses(text, says): refuses(says, check_maze, text)
 
 
@@ -165,20 +268,119 @@ def two_mazes():
     return Boards.from_frame(df, maze_chars)
 
 
+q, a = two.question[0], two.answer[0]
+
+
 @pytest.mark.parametrize('name,text,says', [
-    ('empty.csv', 'question,answer\n', 'no rows'), ('nothing.csv', '', 'cannot be read'),
-    ('other.csv', 'puzzle,solution\n1,2\n', 'no column question'),
-    ('bad.parquet', 'no parquet', 'not a parquet file'), ('x.txt', '', 'is no puzzle file'),
+    ('empty.csv', 'question,answer\n', 'no rows'), ('nothing.csv', '', 'no rows'),
+    ('other.csv', 'a,b\n1,2\n', 'other.csv, question: row 1: 2 cells; should be 16, for side=4'),
+    ('bad.parquet', 'no parquet', 'not a parquet file'), ('x.txt', '', 'no rows'),
+    ('hello.txt', 'Hello', 'row 1: 5 cells; should be 16'),
+    ('only.csv', f'board\n{q}\n', 'no answers among board; should have a column answer'),
+    ('gap.csv', f'board,solution\n{q},{a}\n{q},\n', 'solution: row 2: 0 cells; should be 16'),
+    ('lines.txt', '1...\n..4.\n.3..\n', 'line 1 begins a board of 3 lines; should have 4'),
     ('twice.csv', 'question,answer,answer\n1,2,3\n', 'column answer twice'),
-    ('sign.csv', 'question,answer\n1,2\n.,x\n', "sign.csv, answer: row 2, position 1: 'x'")])
+    ('sign.csv', f'question,answer\n{q},{a}\n{q},{a[1:]}z\n',
+     "sign.csv, answer: row 2: cell 16 (row 4, column 4): 'z'; should be one of '.1234'")])
 def test_read_puzzles_refuses(name, text, says, tmp_path):
     (tmp_path/name).write_text(text)
-    refuses(says, read_puzzles, tmp_path/name, '.12')
+    refuses(says, read_puzzles, tmp_path/name, four)
 
 
 def test_read_puzzles_finds_nothing(tmp_path):
     for name in 'gone.csv', 'gone*.csv':
-        refuses('no such file', read_puzzles, tmp_path/name, '.12')
+        refuses('no data file there', read_puzzles, tmp_path/name, four)
+
+
+tables = {
+    'kaggle.csv': lambda df: df.set_axis(['quizzes', 'solutions'], axis=1).to_csv(index=False),
+    'upper.csv': lambda df: df.set_axis(['Puzzle', 'SOLUTION'], axis=1).to_csv(index=False),
+    'unsolved.tsv': lambda df: df.set_axis(['unsolved', 'solved'], axis=1).to_csv(sep='\t'),
+    'ids.csv': lambda df: df.set_axis(['quiz', 'solution'], axis=1).to_csv(index_label='id'),
+    'strange.csv': lambda df: df.set_axis(['first', 'second'], axis=1).to_csv(index=False),
+    'bare.csv': lambda df: df.to_csv(header=False, index=False),
+    'bare_ids.csv': lambda df: df.to_csv(header=False),
+    'semicolons.csv': lambda df: df.to_csv(header=False, index=False, sep=';'),
+    'underscores.csv': lambda df: df.replace('[.]', '_', regex=True).to_csv(header=False, index=False),
+    'stars.txt': lambda df: df.replace('[.]', '*', regex=True).to_csv(index=False, sep=';'),
+    'tabs.txt': lambda df: df.to_csv(header=False, index=False, sep='\t'),
+    'lines.csv': lambda df: df.map(lambda b: '\n'.join([b[i:i+4] for i in (0, 4, 8, 12)])).to_csv(),
+    'lists.csv': lambda df: df.map(as_lists).astype(str).to_csv(index=False),
+    'lists.json': lambda df: df.map(as_lists).to_json(orient='records'),
+    'columns.json': lambda df: df.to_json(),
+    'lines.jsonl': lambda df: df.to_json(orient='records', lines=True)}
+
+
+def as_lists(b): return [[int(c) for c in b.replace('.', '0')[i:i+4]] for i in (0, 4, 8, 12)]
+
+
+@pytest.mark.parametrize('end', ['', '.gz', '.zst'])
+@pytest.mark.parametrize('name', tables)
+def test_tables(name, end, tmp_path):
+    "The same boards for training and for solving, whatever the table"
+    made, path = make_sudoku(20, 4), tmp_path/f'{name}{end}'
+    df = made.to_frame(four)
+    with pa.output_stream(str(path), compression={'.gz': 'gzip', '.zst': 'zstd'}.get(end)) as f:
+        f.write(tables[name](df).encode())
+    read = read_puzzles(path, four)
+    assert same(read.inputs, made.inputs) and same(read.labels, made.labels)
+    assert read_boards(path, four) == df.question.tolist()
+
+
+def test_parquets(tmp_path):
+    "Lists of lists, encodings of DuckDB, other endings"
+    made = make_sudoku(20, 4)
+    df = made.to_frame(four)
+    lists = pa.table({k: pa.array(df[k].map(as_lists).tolist(), pa.list_(pa.list_(pa.int64()))) for k in df})
+    pq.write_table(lists, tmp_path/'lists.parquet')
+    pq.write_table(pa.Table.from_pandas(df), tmp_path/'duck.PARQUET', use_dictionary=False,
+                   column_encoding='DELTA_LENGTH_BYTE_ARRAY')
+    pq.write_table(pa.Table.from_pandas(df), tmp_path/'short.pq')
+    for name in 'lists.parquet', 'duck.PARQUET', 'short.pq':
+        for read in (read_batches, read_carefully):
+            assert same(read_puzzles(tmp_path/name, four, read).inputs, made.inputs)
+
+
+@pytest.mark.parametrize('head', ['', 'Grid {:02}\n', '\n', '[Puzzle]\n', '# {}\n'])
+@pytest.mark.parametrize('blank', '.0-_')
+def test_several_lines_a_board(head, blank, tmp_path):
+    made = make_sudoku(20, 4)
+    df = made.to_frame(four)
+    with open(tmp_path/'b.sdk', 'w') as f:
+        for i, b in enumerate(df.question):
+            lines = [b[k:k+4].replace('.', blank)+'\n' for k in (0, 4, 8, 12)]
+            f.write(head.format(i)+''.join([*lines[:2], '--+--\n', *lines[2:]]))
+    assert read_boards(tmp_path/'b.sdk', four) == df.question.tolist()
+
+
+def test_columns_by_hand(tmp_path):
+    "The settings name the columns, and a name that is not there is refused"
+    made = make_sudoku(40, 4)
+    df = made.to_frame(four).set_axis(['q', 'a'], axis=1).assign(question=made.to_frame(four).answer)
+    df.to_csv(tmp_path/'x.csv', index=False)
+    by_hand = dict(question='q', answer='a')
+    assert same(read_puzzles(tmp_path/'x.csv', four, by_hand=by_hand).inputs, made.inputs)
+    refuses('no column b among q, a, question', read_puzzles, tmp_path/'x.csv', four,
+            by_hand=dict(question='b'))
+
+
+def test_splits_by_name(tmp_path):
+    "Words in the names of files and folders, in any format, as hub snapshots have them"
+    made = make_sudoku(40, 4)
+    for name in ('train.csv.gz', 'data/train-00000-of-00001.parquet', 'my_train.jsonl', 'train/x.csv'):
+        folder = tmp_path/name.replace('/', '_').replace('.', '_')
+        for split in 'train', 'dev', 'test':
+            path = folder/name.replace('train', split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            df = made.to_frame(four)
+            if name.endswith('parquet'): df.to_parquet(path)
+            elif name.endswith('gz'): path.write_bytes(gzip.compress(df.to_csv(index=False).encode()))
+            elif name.endswith('jsonl'): df.to_json(path, orient='records', lines=True)
+            else: df.to_csv(path, index=False)
+        assert {s: len(find_split(folder, s)) for s in ('train', 'valid', 'test')} == dict(train=1, valid=1, test=1)
+        task = SudokuTask(sudoku4, folder)
+        assert {s: len(task.boards(s)) for s in ('train', 'valid', 'test')} == dict(train=40, valid=40, test=40)
+    assert find_split(tmp_path/'none', 'train') is None and find_split('', 'train') is None
 
 
 def test_read_arrays_refuses(two_mazes, tmp_path):
@@ -197,13 +399,15 @@ def test_write_puzzles_refuses(two_mazes, tmp_path):
     short = Boards(two_mazes.inputs, two_mazes.labels[:, :1], two_mazes.table)
     refuses('as long as', write_puzzles, short, tmp_path/'y', maze_chars)
     for i, b in enumerate((short, two_mazes)): write_puzzles(b, tmp_path/f'odd-{i}.csv', maze_chars)
-    refuses('1 and 6 cells', read_puzzles, tmp_path/'odd-*.csv', maze_chars)
+    refuses('1 cells; should be 6', read_puzzles, tmp_path/'odd-*.csv', maze_chars)
 
 
 def test_read_boards_refuses(tmp_path):
-    (tmp_path/'b.csv').write_text('')
-    refuses('no boards', read_boards, tmp_path/'b.csv')
-    refuses('no such file', read_boards, tmp_path/'none.csv')
+    (tmp_path/'b.txt').write_text('\n\n')
+    refuses('no boards', read_boards, tmp_path/'b.txt', four)
+    refuses('no such file', read_boards, tmp_path/'none.csv', four)
+    (tmp_path/'b.jsonl').write_text('{"id": 3}\n')
+    refuses('no column of boards among id', read_boards, tmp_path/'b.jsonl', four)
 
 
 def test_splits():

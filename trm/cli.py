@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from functools import wraps
+from functools import partial, wraps
 from json import dumps
 from pathlib import Path
 
@@ -132,9 +132,9 @@ def _check_positive(**kw):
 # %% ../nbs/8_commands/01_cli.ipynb #ca636dc4
 @command
 def trm_inspect(
-    parquet:str,         # file, folder, pattern or hf://owner/dataset/file
-    problem:str=None,    # column of the problems, where it cannot be guessed
-    solution:str=None,   # column of the solutions
+    data:str,            # file, folder, pattern or hf://owner/dataset
+    problem:str='',      # column of the problems, where it cannot be guessed
+    solution:str='',     # column of the solutions
     tokenizer:str=None,  # a tokenizer.json, to count tokens
     max_seq_len:int=None,# count rows that would be left out
     limit:int=None,      # look at so many rows
@@ -144,7 +144,7 @@ def trm_inspect(
     from trm.data.tokenizer import format_text, load_tokenizer
     from trm.engine.strangers import check_tokenizer, open_carefully
     _check_positive(max_seq_len=max_seq_len)
-    pairs = open_carefully(parquet, problem, solution)
+    pairs = open_carefully(data, problem, solution)
     tok = load_tokenizer(check_tokenizer(tokenizer)) if tokenizer else None
     _say(inspect(pairs, tok=tok, max_seq_len=max_seq_len, limit=limit, form=format_text))
 
@@ -162,7 +162,9 @@ def letters_per_token(
 # %% ../nbs/8_commands/01_cli.ipynb #716d8e5b
 @command
 def trm_tokenizer(
-    parquet:str,         # file, folder, pattern or hf://owner/dataset/file
+    data:str,            # file, folder, pattern or hf://owner/dataset
+    problem:str='',      # column of the problems, where it cannot be guessed
+    solution:str='',     # column of the solutions
     model:str='bpe',     # bpe, unigram or wordlevel
     vocab_size:int=512,  # largest vocabulary
     out:str='data/processed/tokenizer.json', # file to write
@@ -171,7 +173,7 @@ def trm_tokenizer(
     from trm.data.tokenizer import train_tokenizer
     from trm.engine.strangers import open_carefully
     check_place(out, 'out', make=True)
-    pairs = open_carefully(parquet)
+    pairs = open_carefully(data, problem, solution)
     tok = train_tokenizer(pairs, vocab_size, out, model)
     letters = f"{letters_per_token(tok, pairs):.2f} letters per token over the first problems"
     _say(f"{out}: {tok.get_vocab_size()} tokens, {letters}")
@@ -181,6 +183,8 @@ def trm_tokenizer(
 def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
     data:str='',       # path, pattern or hf:// address; empty: the preset's, bundled or made here
+    problem:str='',    # column of the problems, where it cannot be guessed
+    solution:str='',   # column of the solutions
     out:str=None,      # the run folder; empty: runs/PRESET
     sets:str='',       # changes, 'k=v k=v'
     resume:bool=False, # go on with the run in that folder
@@ -188,8 +192,10 @@ def trm_train(
     "Train a model"
     from trm.engine.device import join_ranks, pick_device
     from trm.runs import make_task
-    cfg,run = apply_sets(get_preset(preset), sets),Path(out or f'runs/{preset}')
-    if data: cfg = cfg.change(data=data)
+    cfg,run = get_preset(preset),Path(out or f'runs/{preset}')
+    if data: cfg = cfg.change(data=data, clues=0)  # more clues only where `sets` asks for them
+    named = dict(problem=problem, solution=solution)
+    cfg = apply_sets(cfg, sets).change(**{k: v for k,v in named.items() if v})
     join_ranks(pick_device(cfg.train.device))
     _train(cfg, make_task(cfg, run), run, resume)
 
@@ -291,6 +297,8 @@ def _write_scores(path, s, model):
 def trm_eval(
     run:str,         # a run folder, the name of a network that ships, or hf://owner/name
     data:str='',     # other data than the run's
+    problem:str='',  # their column of problems, where it is not that of the run
+    solution:str='', # their column of solutions
     split:str='',    # valid, test, all, of Sudoku minimal; empty: test, or all where there is none
     steps:int=None,  # recursion steps; empty: each number up to the trained one
     restarts:int=1,  # tries of each board
@@ -305,7 +313,8 @@ def trm_eval(
     figures_folder(run)
     if json: check_place(json, 'json')
     other = _other_data(data, task)
-    if other: model,task = open_run(run, other)
+    if other or problem or solution:
+        model,task = open_run(run, other, problem=problem, solution=solution)
     _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
     df,s = _score(model, task, split, [] if other else task.trained, asked)
@@ -332,7 +341,8 @@ def _solve_board(model, task, board, *how):
 def _solve_file(model, task, file, *how):
     from trm.puzzles.files import read_boards
     from trm.runs import solve_boards
-    df = solve_boards(model, task, read_boards(file), *how)
+    own = getattr(task, 'read_file', partial(read_boards, chars=''))
+    df = solve_boards(model, task, own(file), *how)
     bad = df.error[df.error!='']
     if len(bad)==len(df): raise InputError(_no_board(file, df))
     print(df[df.error==''].drop(columns='error').to_csv(index=False), end='')
@@ -359,8 +369,8 @@ def _check_question(run, text, problem, board, file):
 def trm_solve(
     run:str,        # a run folder, the name of a network that ships, or hf://owner/name
     problem:str=None, # text of a problem; also without `--problem`
-    board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
-    file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
+    board:str=None, # a board: for Sudoku row by row, in any usual spelling; for a maze # . S G
+    file:str=None,  # file of boards: csv, json, parquet, or text with a line for a board or a row
     steps:int=None, # most recursion steps; empty: as trained
     restarts:int=1, # tries of a board that the first does not solve
     select:str='rules', # whose answer is given: halt, first, majority, residual or rules

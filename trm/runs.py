@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 
 from .config import read_config
 from .data.answers import extract_answer
-from .data.problems import bundled
+from .data.pairs import open_data
 from .data.tokenizer import load_tokenizer, train_tokenizer
 from .engine.checkpoint import check_folder
 from .engine.device import from_first, pick_device
@@ -29,8 +29,8 @@ from .engine.strangers import check_tokenizer, open_carefully, read_carefully
 from .engine.stream import row_source
 from .files import InputError, locate, write_file
 from .network.weights import TRM
-from .puzzles.files import make_puzzles
 from .puzzles.kinds import puzzle_task
+from .puzzles.splits import make_puzzles
 from .thinking.confidence import evaluate_tries, solve_many
 from .thinking.halting import halt_early, halting, show_halting
 from .thinking.scores import answer, evaluate, step_answers, summarize, writes
@@ -46,7 +46,7 @@ def run_tokenizer(
     "The tokenizer in the run's folder, or a new one, trained on its data"
     path = Path(run)/'tokenizer.json'
     if path.exists(): return load_tokenizer(check_tokenizer(path))
-    pairs = open_carefully(c.data or bundled())
+    pairs = open_carefully(open_data(c))
     return train_tokenizer(pairs, c.max_vocab, None, c.tokenizer, c.split_digits)
 
 # %% ../nbs/8_commands/00_runs.ipynb #c5445bfe
@@ -102,7 +102,7 @@ def check_sizes(
                              f"; should have the model's {own}")
 
 # %% ../nbs/8_commands/00_runs.ipynb #d0cf6e8c
-def open_run(run, data:str='', device:str='auto', task=None):
+def open_run(run, data:str='', device:str='auto', task=None, problem:str='', solution:str=''):
     """Open a trained model with its task
 
     Parameters
@@ -115,6 +115,8 @@ def open_run(run, data:str='', device:str='auto', task=None):
         'auto', 'cpu', 'cuda' or 'mps'.
     task : class, optional
         The class of the run's task, where it is not one of ours: `task.open(run)` gives the task.
+    problem, solution : str
+        Columns of the data, where they differ from those of the run.
 
     Returns
     -------
@@ -123,7 +125,9 @@ def open_run(run, data:str='', device:str='auto', task=None):
     """
     cfg,_ = read_config(run)
     model = TRM.from_pretrained(run).to(pick_device(device))
-    cfg = cfg.change(data=str(data or cfg.train.data))
+    if data: cfg = cfg.change(data=str(data), clues=0)  # it is asked as it stands
+    cfg = cfg.change(problem=problem or cfg.train.problem,
+                     solution=solution or cfg.train.solution)
     task = task.open(run) if task else named_task(run, cfg)
     check_task(task, Task)
     check_sizes(run, task, model.cfg)

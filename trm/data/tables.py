@@ -351,14 +351,15 @@ def find_mark(
     first = text.split('\n')[0]
     return max(',;\t|', key=first.count)
 
-# %% ../../nbs/2_data/04_tables.ipynb #ca85c25c
+# %% ../../nbs/2_data/04_tables.ipynb #83bd9898
 _name = re.compile(r'[^\W\d][\w.:/()#-]*( [\w.:/()#-]+){0,2}').fullmatch
 
 def is_header(
     row:list, # cells of the first row
 ): # bool
     "Are these names of columns?"
-    named = row[1:] if len(row)>1 and not row[0].strip() else row  # pandas leaves out the first name
+    bare = len(row)>1 and not row[0].strip()  # pandas leaves out the first name
+    named = row[1:] if bare else row
     return len({*row})==len(row) and all(len(c)<65 and _name(c.strip()) for c in named)
 
 # %% ../../nbs/2_data/04_tables.ipynb #8c8ee0d9
@@ -368,7 +369,7 @@ def _first_text(f, size=2**16):
     if len(start)==size and b'\n' in start: start = start[:start.rindex(b'\n')+1]
     return start.decode('utf-8-sig', 'ignore' if len(start)==size else 'strict')
 
-# %% ../../nbs/2_data/04_tables.ipynb #486784fe
+# %% ../../nbs/2_data/04_tables.ipynb #8b06e9fd
 def csv_form(
     f, # a csv file
 ): # the letter between cells, the names of columns, and 1 or 0: rows of the header
@@ -380,8 +381,10 @@ def csv_form(
     except (UnicodeDecodeError, csv.Error) as e:
         raise InputError(f"{f}: {first_line(e)[:100]}; should be a csv in UTF-8") from None
     if not rows: raise InputError(f"{f}: no rows; should have at least one")
-    head = is_header(rows[0])
-    return mark,_few([c.strip() for c in rows[0]] if head else map(str, range(len(rows[0]))), f),head
+    first = rows[0]
+    head = is_header(first)
+    names = [c.strip() for c in first] if head else map(str, range(len(first)))
+    return mark,_few(names, f),head
 
 # %% ../../nbs/2_data/04_tables.ipynb #0d822a42
 _most_bytes = 2**24  # in one row of a csv
@@ -455,7 +458,7 @@ def _field(b, table, i):
 
 def _follow(b, at): return at+unpack_from('<I', b, at)[0]
 
-# %% ../../nbs/2_data/04_tables.ipynb #849a95f0
+# %% ../../nbs/2_data/04_tables.ipynb #7961b9cb
 def _claimed(message):
     "Bytes that the packed buffers of a batch say they hold"
     b,body = memoryview(message.metadata),memoryview(message.body)
@@ -463,7 +466,8 @@ def _claimed(message):
     if message.type=='dictionary': batch = _follow(b, _field(b, batch, 1))
     if not _field(b, batch, 3): return 0  # not packed
     buffers = _follow(b, _field(b, batch, 2))
-    places = (unpack_from('<qq', b, buffers+4+16*i) for i in range(unpack_from('<I', b, buffers)[0]))
+    count, = unpack_from('<I', b, buffers)
+    places = (unpack_from('<qq', b, buffers+4+16*i) for i in range(count))
     return sum(unpack_from('<q', body, at)[0] for at,n in places if n>=8)
 
 # %% ../../nbs/2_data/04_tables.ipynb #21327191
@@ -527,13 +531,13 @@ def _write_copy(f, path):
     finally:
         if writer: writer.close()
 
-# %% ../../nbs/2_data/04_tables.ipynb #0362155a
+# %% ../../nbs/2_data/04_tables.ipynb #b8bc8631
 def _copy_name(f):
     "The beginning of a copy's name, the same for all versions of a file, and the whole name"
     s = None if is_remote(f) else os.stat(f)
     version = [2, s.st_size, s.st_mtime_ns] if s else [2]
     parts = str(f) if is_remote(f) else os.path.abspath(f),json.dumps(version)
-    file,version = (blake2b(p.encode(errors='surrogateescape'), digest_size=12).hexdigest() for p in parts)
+    file,version = (blake2b(os.fsencode(p), digest_size=12).hexdigest() for p in parts)
     return file,f'{file}-{version}.parquet'
 
 # %% ../../nbs/2_data/04_tables.ipynb #43166882
@@ -556,9 +560,9 @@ def as_parquet(
         if not (folder/name).exists(): _make_copy(f, folder, file, name)
     return folder/name
 
-# %% ../../nbs/2_data/04_tables.ipynb #0f1c4357
+# %% ../../nbs/2_data/04_tables.ipynb #048aaf6e
 def _make_copy(f, folder, file, name):
-    "Copy the file `f` to `folder/name`, whole or not at all, and remove the copies of older versions"
+    "Copy the file `f` to `folder/name`, whole or not at all; copies of older versions go"
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, suffix='.tmp', delete=False) as tmp: pass
     try:

@@ -166,7 +166,7 @@ def read_carefully(
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #74c1ff8b
 def open_carefully(
-    path,             # parquet file, folder, pattern or hf:// address, or `Pairs`
+    path,             # file, folder, pattern or hf:// address, or `Pairs`
     problem:str=None, # column of the problems, where it cannot be guessed
     solution:str=None,# column of the solutions, where it cannot be guessed
 ): # `Pairs`

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from ..config import Config, read_config
 from ..data.answers import extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
+from ..data.pairs import open_data
 from ..data.problems import bundled
 from ..data.tokenizer import eos_id, load_tokenizer, pad_id, save_tokenizer
 from ..files import InputError, locate
@@ -136,7 +137,7 @@ def dataset(self:TextTask,
 def _open(self:TextTask, split):
     c,train = self.cfg.train,split in ('train','valid')
     limit = c.eval_rows if self.stream and split=='valid' else None
-    ds = self.rows(self.data, self.tok, c.max_seq_len, None if split=='all' else split,
+    ds = self.rows(open_data(c), self.tok, c.max_seq_len, None if split=='all' else split,
                    self.trained if train else (),
                    c.loss_on if split=='train' else 'response', limit)
     lost = sorted(set(self.trained)-set(ds.names)) if train and not limit else []
@@ -261,7 +262,8 @@ def about(self:TextTask): # text
     "What is trained on, in a line"
     split = 'valid' if self.stream else 'train'  # a stream is not counted
     rows = self.dataset(split)
-    return f"{len(rows):,} rows of {split}; left out: {rows.skipped}"
+    return (f"{len(rows):,} rows of {split}; columns: {rows.pairs.columns()}; "
+            f"left out: {rows.skipped}")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
