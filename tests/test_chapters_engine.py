@@ -144,8 +144,8 @@ def test_one_process_is_alone():
 def test_a_trainer_refuses_a_run(small, tmp_path):
     Trainer(small, Digits(), tmp_path/'run').fit()
     with pytest.raises(InputError, match='already a run'): Trainer(small, Digits(), tmp_path/'run')
-    with pytest.raises(InputError, match='steps=2 there, 3 here'):
-        Trainer(small.change(steps=3), Digits(), tmp_path/'run', resume=True)
+    with pytest.raises(InputError, match='seed=0 there, 3 here'):
+        Trainer(small.change(seed=3), Digits(), tmp_path/'run', resume=True)
 
 
 def test_fit_leaves_nothing_of_a_folder_that_fails(small, tmp_path):
