@@ -207,29 +207,33 @@ def _hub_size(file, kw):
     except Exception: return 0  # perhaps it is in the cache; if not, the download says why
 
 # %% ../nbs/2_data/00_files.ipynb #396a77d7
-def _hub_sizes(kw, path):
-    "The parquet files of a data set that `path` means, with their bytes"
-    if path.endswith('.parquet') and '*' not in path: return {path: _hub_size(path, kw)}
+def _hub_sizes(kw, path, choose):
+    "The files of a data set that `path` means and `choose` takes, with their bytes"
+    if path and '*' not in path and choose([path]): return {path: _hub_size(path, kw)}
     from huggingface_hub import HfApi
     tree = HfApi().list_repo_tree(recursive=True, **kw)
-    found = {o.path: o.size for o in tree if o.path.endswith('.parquet')}
-    def wanted(f): return fnmatch(f, path or '*') or f.startswith(path+'/')
-    return {f: found[f] for f in sorted(found) if wanted(f)}
+    found = {o.path: o.size for o in tree if hasattr(o, 'size')}
+    if '*' in path: names = [f for f in found if fnmatch(f, path)]
+    else: names = [f.removeprefix(path+'/') for f in found if not path or f.startswith(path+'/')]
+    below = f'{path}/' if path and '*' not in path else ''
+    return {below+f: found[below+f] for f in choose(names)}
 
 # %% ../nbs/2_data/00_files.ipynb #7bf4e89e
 def hub_files(
-    address:str, # hf://owner/dataset, with a file, folder or pattern behind it
+    address:str,   # hf://owner/dataset, with a file, folder or pattern behind it
+    choose=sorted, # function of a list of names that returns those to take
 ): # list: files in the cache, or addresses if they are large
-    "The parquet files of a data set on the hub"
+    "The files of a data set on the hub"
     from huggingface_hub import HfApi, hf_hub_download
     form = 'hf://owner/dataset/file.parquet'
     repo,version,path = _hub_parts(address, form)
     kw = dict(repo_id=repo, repo_type='dataset', revision=version)
     try:
         with _quiet_hub():
-            sizes = _hub_sizes(kw, path)
+            sizes = _hub_sizes(kw, path, choose)
             if sum(sizes.values())<=whole_below:
                 return [Path(hf_hub_download(filename=f, **kw)) for f in sizes]
             commit = HfApi().repo_info(**kw).sha
         return [f"hf://datasets/{repo}@{commit}/{f}" for f in sizes]
+    except InputError: raise
     except Exception as e: raise InputError(f"{address}: {hub_says(e)}; should be {form}") from e
