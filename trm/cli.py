@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fastcore.script import anno_parser
 
-from .config import apply_sets, get_preset
+from .config import apply_sets, get_preset, show_settings
 from .files import InputError, check_place, plain, write_file
 
 # %% ../nbs/8_commands/01_cli.ipynb #4392b2a1
@@ -25,7 +25,7 @@ def _say(*what): print(plain(' '.join(map(str, what))))
 
 def _tell(name, msg):
     "One line on stderr, in the words of the command line"
-    line = ' '.join(str(msg).split()).replace('resume=True', '--resume')
+    line = ' '.join(str(msg).split()).replace('resume=True', '--resume').replace(' start=', ' --start ')
     print(plain(f"{name}: {line}", '', 1000), file=sys.stderr)
 
 # %% ../nbs/8_commands/01_cli.ipynb #ccc5ae51
@@ -182,34 +182,43 @@ def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
     data:str='',       # path, pattern or hf:// address; empty: the preset's, bundled or made here
     out:str=None,      # the run folder; empty: runs/PRESET
+    start:str='',      # a run whose weights this one begins with: a folder, a network's name or hf://
     sets:str='',       # changes, 'k=v k=v'
     resume:bool=False, # go on with the run in that folder
+    show:bool=False,   # show the settings, and end
 ):
     "Train a model"
-    from trm.engine.device import join_ranks, pick_device
-    from trm.runs import make_task
     cfg,run = apply_sets(get_preset(preset), sets),Path(out or f'runs/{preset}')
     if data: cfg = cfg.change(data=data)
+    if show: return _say(show_settings(cfg).to_string())
+    from trm.engine.device import join_ranks, pick_device
+    from trm.runs import make_task
     join_ranks(pick_device(cfg.train.device))
-    _train(cfg, make_task(cfg, run), run, resume)
+    _train(cfg, make_task(cfg, run, start), run, resume, start)
 
 # %% ../nbs/8_commands/01_cli.ipynb #dde800f9
-def _train(cfg, task, run, resume):
+def _train(cfg, task, run, resume, start):
     from trm.engine.trainer import Trainer
-    about,trainer = task.about(),Trainer(cfg, task, run, resume)
-    if trainer.rank==0: _say(about)
+    from trm.runs import about_run
+    trainer = Trainer(cfg, task, run, resume, start)
+    if trainer.rank==0: _say(about_run(trainer))
     trainer.fit()
     if trainer.rank==0: _say(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
 # %% ../nbs/8_commands/01_cli.ipynb #f97a8189
-def _open(run, steps, restarts, select, limit=None):
+def _open_data(run, published, data=''):
+    "A run, or a published checkpoint, with other data than its own"
+    from trm.runs import open_published, open_run
+    return open_published(run, published, data) if published else open_run(run, data)
+
+# %% ../nbs/8_commands/01_cli.ipynb #9f9ed63b
+def _open(run, published, steps, restarts, select, limit=None):
     "A run to be asked, if it can be asked so"
-    from trm.runs import open_run
     from trm.thinking.confidence import check_select
     from trm.thinking.restarts import check_tries
     _check_positive(steps=steps, restarts=restarts, limit=limit)
     check_select(select)
-    model,task = open_run(run)
+    model,task = _open_data(run, published)
     _check_choice(run, model, restarts, select)
     check_tries(model, steps, restarts)
     return model,task
@@ -231,17 +240,17 @@ def pick_split(
     data:str,  # other data than the run's own; empty: none
 ): # the split to score; raises `InputError`
     "The split to score, if it is one"
-    from trm.puzzles.files import find_split
     known = getattr(task, 'splits', ('valid','test','all'))
     if split and split not in known:
         raise InputError(f"split={split}: should be {', '.join(known)}")
-    return split or ('all' if data and not find_split(data, 'test') else 'test')
+    own = task.own_splits() if hasattr(task, 'own_splits') else []
+    return split or ('all' if data and 'test' not in own else 'test')
 
 # %% ../nbs/8_commands/01_cli.ipynb #bff9904a
 def _other_data(data, task):
     "The data asked for, or '' if they are what the task has anyway"
-    same = os.path.realpath(data)==os.path.realpath(str(task.data))
-    return '' if same else data
+    own = str(task.data or '')
+    return '' if own and os.path.realpath(data)==os.path.realpath(own) else data
 
 # %% ../nbs/8_commands/01_cli.ipynb #dd2c6520
 def report(
@@ -267,14 +276,14 @@ def report_halting(
             f"calibration error {h['calibration_error']:.3f}")
 
 # %% ../nbs/8_commands/01_cli.ipynb #e89b4a0a
-def _score(model, task, split, trained, asked):
+def _score(model, task, split, trained, asked, keep):
     "Scores with the time they took, under a bar; the table is printed"
     from tqdm.auto import tqdm
     from trm.runs import score_run
     from trm.thinking.scores import by_group
     def bar(batches): return tqdm(batches, disable=None, unit='batch')
     began = time.perf_counter()
-    df,s = score_run(model, task, split, trained=trained, progress=bar, **asked)
+    df,s = score_run(model, task, split, trained=trained, progress=bar, keep=keep, **asked)
     s['seconds'] = round(time.perf_counter()-began, 1)
     _say(by_group(df).round(3).to_string())
     _say(report(s, split))
@@ -285,6 +294,13 @@ def _write_scores(path, s, model):
     from trm.engine.checkpoint import provenance
     text = dumps(s | provenance(next(model.parameters()).device), indent=1)
     write_file(path, lambda p: p.write_text(text))
+
+# %% ../nbs/8_commands/01_cli.ipynb #7d55bb8f
+def _write_predictions(path, df, model, task):
+    from trm.runs import on_boards, prediction_rows, write_rows
+    rows = prediction_rows(df, on_boards(model, task))
+    write_rows(path, rows)
+    _say(f"{path}: {len(rows)} predictions")
 
 # %% ../nbs/8_commands/01_cli.ipynb #644aa3ee
 @command
@@ -297,19 +313,23 @@ def trm_eval(
     select:str='rules', # whose answer counts: halt, first, majority, residual or rules
     limit:int=None,  # so many problems
     json:str=None,   # write the scores to this file
+    predictions:str=None, # write problems and answers to this file, a line of JSON for each
+    published:str='',# RUN is a checkpoint of the paper's code, and this the json of its settings
 ):
     "Score a trained model on held-out problems"
-    from trm.runs import figures_folder, open_run, own_data, save_figures
+    from trm.runs import figures_folder, own_data, save_figures
     asked = dict(steps=steps, restarts=restarts, select=select, limit=limit)
-    model,task = _open(run, **asked)
+    model,task = _open(run, published, **asked)
     figures_folder(run)
-    if json: check_place(json, 'json')
+    for k,path in dict(json=json, predictions=predictions).items():
+        if path: check_place(path, k)
     other = _other_data(data, task)
-    if other: model,task = open_run(run, other)
+    if other: model,task = _open_data(run, published, other)
     _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
-    df,s = _score(model, task, split, [] if other else task.trained, asked)
+    df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))
     if json: _write_scores(json, s, model)
+    if predictions: _write_predictions(predictions, df, model, task)
     _say('figures:', *save_figures(run, model, task, df, split))
 
 # %% ../nbs/8_commands/01_cli.ipynb #f2863e48
@@ -320,38 +340,45 @@ def _solve_text(model, task, problem, steps):
     for t in [steps] if steps else range(1, model.cfg.n_recurrence+1):
         ids = answer(model, batch, t)[0].tolist()
         _say(f"--- {t} step{'s'*(t>1)}\n{task.text(ids)}")
+    return 0
 
 # %% ../nbs/8_commands/01_cli.ipynb #12290988
 def _solve_board(model, task, board, *how):
     from trm.runs import explain_steps, prompt_batch
     text,solved = explain_steps(model, task, prompt_batch(model, task, board), *how)
     print(text)
-    if not solved: sys.exit(1)
+    return 0 if solved else 1
 
 # %% ../nbs/8_commands/01_cli.ipynb #d39aa958
-def _solve_file(model, task, file, *how):
+def _read_file(model, task, file, column):
     from trm.puzzles.files import read_boards
-    from trm.runs import solve_boards
-    df = solve_boards(model, task, read_boards(file), *how)
-    bad = df.error[df.error!='']
-    if len(bad)==len(df): raise InputError(_no_board(file, df))
-    print(df[df.error==''].drop(columns='error').to_csv(index=False), end='')
-    for i,e in bad.items(): _tell('trm_solve', f"{file}: row {i+1}: {e}")
-    print(f"{df.valid.sum()} of {len(df)} solved by the rules", file=sys.stderr)
-    if len(bad): sys.exit(2)
+    from trm.runs import on_boards, read_problems
+    return read_boards(file) if on_boards(model, task) else read_problems(file, column)
 
 # %% ../nbs/8_commands/01_cli.ipynb #a5f9b3c4
-def _no_board(file, df):
-    "What to say of a file without a single board"
-    others = f"; nor is one of the other {len(df)-1} rows a board" if len(df)>1 else ''
+def _no_problem(file, df):
+    "What to say of a file without a single problem"
+    others = f"; nor can one of the other {len(df)-1} rows be answered" if len(df)>1 else ''
     return f"{file}: row 1: {df.error[0]}{others}"
+
+# %% ../nbs/8_commands/01_cli.ipynb #e375da18
+def _show_answers(file, df, predictions):
+    "Print the answers of a file, unless another has them, and what was no problem; the status"
+    good,bad = df[df.error==''],df.error[df.error!='']
+    if len(good)==0: raise InputError(_no_problem(file, df))
+    if not predictions: _say(good.drop(columns='error').to_csv(index=False).rstrip())
+    for i,e in bad.items(): _tell('trm_solve', f"{file}: row {i+1}: {e}")
+    done = f"{df.valid.sum()} of {len(df)} solved by the rules" if 'valid' in df else \
+        f"{len(good)} of {len(df)} answered"
+    print(done, file=sys.stderr)
+    return 2 if len(bad) else 0
 
 # %% ../nbs/8_commands/01_cli.ipynb #d73d3a30
 def _check_question(run, text, problem, board, file):
     "Is exactly one thing asked, and of a kind that the run answers?"
     given = [o for o in (problem,board,file) if o is not None]
-    if len(given)==1 and text==(problem is not None): return
-    what = 'a problem as text' if text else 'a --board or a --file of boards'
+    if len(given)==1 and (board if text else problem) is None: return
+    what = 'a problem as text or a --file of them' if text else 'a --board or a --file of boards'
     raise InputError(f"{run}: should be asked {what}")
 
 # %% ../nbs/8_commands/01_cli.ipynb #1250bd08
@@ -360,19 +387,28 @@ def trm_solve(
     run:str,        # a run folder, the name of a network that ships, or hf://owner/name
     problem:str=None, # text of a problem; also without `--problem`
     board:str=None, # a board: for Sudoku row by row, . or 0 for blanks; for a maze # . S G
-    file:str=None,  # csv of boards, in the column `question` or `board`, or one a line
+    file:str=None,  # a file of boards, or of problems: a table, or text with one a line
+    column:str=None,# of the problems in that file, where it cannot be guessed
     steps:int=None, # most recursion steps; empty: as trained
     restarts:int=1, # tries of a board that the first does not solve
     select:str='rules', # whose answer is given: halt, first, majority, residual or rules
+    predictions:str=None, # write the answers to this file, a line of JSON for each
+    published:str='', # RUN is a checkpoint of the paper's code, and this the json of its settings
 ):
-    "Answer a problem, a board or a file of boards"
+    "Answer a problem, a board or a file of them"
+    from trm.runs import solve, write_rows
     from trm.thinking.scores import writes
-    model,task = _open(run, steps, restarts, select)
-    text,how = writes(model),(steps,restarts,select)
+    if predictions: check_place(predictions, 'predictions')
+    model,task = _open(run, published, steps, restarts, select)
+    text,how,df = writes(model),(steps,restarts,select),None
     _check_question(run, text, problem, board, file)
-    if text: _solve_text(model, task, problem, steps)
-    elif file is not None: _solve_file(model, task, file, *how)
-    else: _solve_board(model, task, board, *how)
+    asked = [problem or board] if file is None else _read_file(model, task, file, column)
+    if predictions or file is not None: df = solve(model, task, asked, *how)
+    if file is not None: status = _show_answers(file, df, predictions)
+    elif text: status = _solve_text(model, task, problem, steps)
+    else: status = _solve_board(model, task, board, *how)
+    if predictions: write_rows(predictions, df)
+    if status: sys.exit(status)
 
 # %% ../nbs/8_commands/01_cli.ipynb #8ee0344a
 def main(

@@ -172,7 +172,7 @@ def changed_settings(
         names |= {k: (a[part].get(k), v) for k,v in b[part].items()}
     return {k: both for k,both in names.items() if both[0]!=both[1]}
 
-# %% ../../nbs/7_engine/00_checkpoint.ipynb #e27bcd56
+# %% ../../nbs/7_engine/00_checkpoint.ipynb #dc96fc73
 def check_settings(
     run,        # a run folder
     cfg:Config, # to go on with
@@ -182,7 +182,7 @@ def check_settings(
     fixed = [f"{k}={a} there, {b} here" for k,(a,b) in found.items() if k not in may_differ]
     if fixed:
         raise InputError(f"{run}: is a run with {'; '.join(fixed[:3])}; should be resumed with its "
-                         "own settings, or another run should start from its weights")
+                         f"own settings, or be another run with start={run}")
     return {k: a for k,(a,_) in found.items()}
 
 # %% ../../nbs/7_engine/00_checkpoint.ipynb #0a0adad0

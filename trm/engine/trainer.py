@@ -225,7 +225,7 @@ def open_folder(self:Trainer): # None
     if self.start: d['start'] = self.start
     write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #7d7c5d2b
+# %% ../../nbs/7_engine/04_trainer.ipynb #a8346ad5
 @patch
 def check_rows(self:Trainer,
     d:dict, # config.json of the run
@@ -235,7 +235,7 @@ def check_rows(self:Trainer,
     old,new = d['train'].get('data'),self.cfg.train.data
     moved = '' if old==new else f" ({old or 'none named'} there, {new or 'none named'} here)"
     raise InputError(f"{self.run}: the data begin with other rows than those it was trained on{moved}"
-                     "; should be the same data, or another run should start from its weights")
+                     f"; should be the same data, or another run with start={self.run}")
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #b0937f02
 @patch
