@@ -211,7 +211,7 @@ def _open_data(run, published, data=''):
     from trm.runs import open_published, open_run
     return open_published(run, published, data) if published else open_run(run, data)
 
-# %% ../nbs/8_commands/01_cli.ipynb #9f9ed63b
+# %% ../nbs/8_commands/01_cli.ipynb #a0447817
 def _open(run, published, steps, restarts, select, limit=None):
     "A run to be asked, if it can be asked so"
     from trm.thinking.confidence import check_select
@@ -295,7 +295,7 @@ def _write_scores(path, s, model):
     text = dumps(s | provenance(next(model.parameters()).device), indent=1)
     write_file(path, lambda p: p.write_text(text))
 
-# %% ../nbs/8_commands/01_cli.ipynb #7d55bb8f
+# %% ../nbs/8_commands/01_cli.ipynb #e3e7e36d
 def _write_predictions(path, df, model, task):
     from trm.runs import on_boards, prediction_rows, write_rows
     rows = prediction_rows(df, on_boards(model, task))
@@ -361,7 +361,7 @@ def _no_problem(file, df):
     others = f"; nor can one of the other {len(df)-1} rows be answered" if len(df)>1 else ''
     return f"{file}: row 1: {df.error[0]}{others}"
 
-# %% ../nbs/8_commands/01_cli.ipynb #e375da18
+# %% ../nbs/8_commands/01_cli.ipynb #aaed2078
 def _show_answers(file, df, predictions):
     "Print the answers of a file, unless another has them, and what was no problem; the status"
     good,bad = df[df.error==''],df.error[df.error!='']

@@ -262,7 +262,7 @@ def _left_out(task, split, trained):
     "Rows that are too long; a task without `left_out` has none"
     return task.left_out(split, trained) if hasattr(task, 'left_out') else 0
 
-# %% ../nbs/8_commands/00_runs.ipynb #0cd20dfc
+# %% ../nbs/8_commands/00_runs.ipynb #63fdfd62
 def prediction_rows(
     df:pd.DataFrame,   # as `evaluate` gives it, with the texts kept
     boards:bool=False, # are they boards?
@@ -272,6 +272,7 @@ def prediction_rows(
     last = df[df.step==df.step.max()].drop(columns=['row','step','settled'], errors='ignore')
     rows = last.to_dict('records')
     for row,at in zip(rows, df[df.step==df.step.max()].row):
+        row['group'] = row['group'].strip()  # some are padded for a table
         row['by_step'] = {int(k): v for k,v in by_step.loc[at].items()}
     return [_as_boards(r) if boards else _as_text(r) for r in rows]
 
