@@ -7,7 +7,7 @@ __all__ = ['parse_boards', 'answer_boards', 'solve_boards', 'prompt_batch', 'fin
            'solve', 'problem_column', 'read_problems', 'step_lines', 'side_by_side', 'explain_steps', 'prediction_rows',
            'write_rows']
 
-# %% ../nbs/8_commands/01_answering.ipynb #91085857
+# %% ../nbs/8_commands/01_answering.ipynb #be2da9e4
 import json
 
 import pandas as pd
@@ -15,7 +15,7 @@ import torch
 
 from .data.answers import extract_answer
 from .data.pairs import known_pairs
-from .data.tables import format_of, read_frame
+from .data.tables import format_of, read_batches, read_frame
 from .files import InputError, check_file, write_file
 from .network.weights import TRM
 from .runs import check_restarts, on_boards, read_table
@@ -171,15 +171,16 @@ def problem_column(
     what = f"no column {column}" if column else "cannot tell which column holds the problems"
     raise InputError(f"{what}; should be named by --column, among {', '.join(map(str, df))[:200]}")
 
-# %% ../nbs/8_commands/01_answering.ipynb #3424cefc
+# %% ../nbs/8_commands/01_answering.ipynb #bba0e5a1
 def read_problems(
     path, # a table, or text with a problem a line
     column:str=None, # of the problems, where it cannot be guessed
     most:int=10**6,  # problems
 ): # list of texts
     "Problems to be answered"
-    if format_of(path)[0] is None: df = _read_lines(path)
-    else: df = read_frame(path, read_table)
+    kind,_ = format_of(path)
+    if kind is None: df = _read_lines(path)
+    else: df = read_frame(path, read_table if kind=='parquet' else read_batches)
     try: texts = df[problem_column(df, column)].fillna('').astype(str).tolist()
     except InputError as e: raise InputError(f"{path}: {e}") from None
     if not 0<len(texts)<=most:

@@ -24,7 +24,7 @@ from .engine.device import from_first, pick_device
 from .engine.log import show_curves
 from .engine.strangers import check_tokenizer, open_carefully, read_carefully
 from .engine.stream import row_source
-from .engine.trainer import check_start
+from .engine.trainer import check_same_tokenizer, check_start
 from .files import InputError, locate, write_file
 from .network.weights import TRM
 from .puzzles.files import make_puzzles
@@ -45,6 +45,7 @@ def run_tokenizer(
 ): # a tokenizer
     "The tokenizer in the run's folder, that of the run it starts from, or a new one"
     path = Path(run)/'tokenizer.json'
+    if start and not (Path(run)/'config.json').exists(): check_same_tokenizer(run, start)
     if start and not path.exists(): path = locate(start, 'tokenizer.json')
     if path.exists(): return load_tokenizer(check_tokenizer(path))
     pairs = open_carefully(c.data or bundled())
