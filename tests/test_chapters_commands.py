@@ -1,24 +1,29 @@
 "Edge cases of the chapters on runs and commands; commands are called in this process"
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from conftest import root
+from conftest import root, small_board
+from trm.answering import explain_steps, parse_boards, prediction_rows, solve
 from trm.cli import (command, main, parse_args, reason, respell, trm_eval, trm_inspect, trm_solve, trm_tokenizer,
                      trm_train)
 from trm.config import apply_sets, get_preset
 from trm.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from trm.engine.trainer import Trainer
 from trm.files import InputError, read_json
-from trm.runs import (explain_steps, figures_folder, make_task, open_run, parse_boards, save_figures,
-                      score_run, solve)
+from trm.puzzles.prefix import PrefixTRM
+from trm.puzzles.published import published_config, published_name
+from trm.runs import (figures_folder, make_task, open_run, save_figures, score_run)
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ small = ('families= n_recurrence=4 d_model=32 n_heads=2 batch_size=16 steps=10 w
 def test_train_text(call, data, tmp_path):
     demo = 'demo', '--data', data, '--sets', small, '--out', tmp_path/'run'
     status, out, err = call(trm_train, *demo)
-    assert (status, err) == (0, '') and 'rows of train; left out:' in out
+    assert (status, err) == (0, '') and 'rows of train' in out and 'left out:' in out
     status, _, err = call(trm_train, *demo)
     assert status == 2 and 'already a run' in err and '--resume' in err
     assert call(trm_train, *demo, '--resume')[0] == 0
@@ -269,3 +274,228 @@ def test_values_with_blanks():
     assert (cfg.train.steps, cfg.train.data) == (7, 'my file.parquet')
     assert apply_sets(cfg, r'data=C:\x').train.data == r'C:\x'
     with pytest.raises(InputError, match='a quote is open'): apply_sets(cfg, "data='my file")
+
+
+# What is trained on, and going on
+
+def test_a_preset_for_data_of_ones_own_asks_for_them(call, tmp_path):
+    new = '--out', tmp_path/'new'
+    status, out, err = call(trm_train, 'gsm8k', *new)
+    assert (status, out, err.count('\n')) == (2, '', 1) and 'gsm8k: has no data of its own; should be given --data' in err
+    assert not (tmp_path/'new').exists()
+
+
+def test_what_is_trained_on_is_said_first(call, tmp_path):
+    status, out, _ = call(trm_train, 'plan', '--out', tmp_path/'plan', '--sets', small.replace('steps=10', 'steps=1'))
+    first, second, third = out.splitlines()[:3]
+    assert status == 0 and first.startswith('data: the bundled problems, ')
+    assert 'columns problem and solution' in second and 'rows of train' in second and 'of valid' in second
+    assert third.startswith('plan: ') and ' weights, 1 steps of 16 rows' in third
+
+
+def test_the_settings_of_a_preset(call, tmp_path):
+    status, out, err = call(trm_train, 'gsm8k', '--sets', 'd_model=96', '--show')
+    lines = {line.split()[0]: line.split()[1] for line in out.splitlines()[1:]}
+    assert (status, err, lines['d_model'], lines['batch_size']) == (0, '', '96', '16')
+    assert list(tmp_path.iterdir()) == []
+
+
+def pairs_file(path, n, start=0):
+    rows = range(start, start+n)
+    pq.write_table(pa.table(dict(problem=[f'What is {i}+{i}?' for i in rows], solution=[f'#### {2*i}' for i in rows])), path)
+    return path
+
+
+def test_too_few_rows_leave_nothing(call, tmp_path):
+    few = pairs_file(tmp_path/'few.parquet', 1)
+    run = 'demo', '--data', few, '--sets', small, '--out', tmp_path/'run'
+    status, _, err = call(trm_train, *run)
+    if status:  # where a validation row cannot be had
+        assert (status, err.count('\n'), (tmp_path/'run').exists()) == (2, 1, False)
+        pairs_file(few, 300)
+        assert call(trm_train, *run)[0] == 0
+
+
+def test_a_missing_family_leaves_nothing(call, data, tmp_path):
+    status, _, err = call(trm_train, 'demo', '--data', data, '--sets', f'{small} families=chess', '--out', tmp_path/'run')
+    assert (status, err.count('\n'), (tmp_path/'run').exists()) == (2, 1, False)
+
+
+def test_data_that_moved(call, tmp_path):
+    old, new, run = tmp_path/'old.parquet', tmp_path/'new.parquet', tmp_path/'run'
+    pairs_file(old, 300).rename(new)
+    pairs_file(old, 300)
+    demo = 'demo', '--out', run, '--sets'
+    assert call(trm_train, *demo, small, '--data', old)[0] == 0
+    old.unlink()
+    longer = small.replace('steps=10', 'steps=15')
+    status, _, err = call(trm_train, *demo, longer, '--data', pairs_file(tmp_path/'other.parquet', 200), '--resume')
+    assert (status, err.count('\n')) == (2, 1) and 'begin with other rows' in err and f'--start {run}' in err
+    status, out, _ = call(trm_train, *demo, longer, '--data', new, '--resume')
+    assert status == 0 and '10 steps were done under steps=10' in out
+    d = read_json(run/'config.json')
+    assert d['train']['data'] == str(new) and d['history'] == [dict(at=10, data=str(old), steps=10)]
+    assert call(trm_eval, run)[0] == 0  # the run knows where its data are now
+
+
+def test_boards_that_moved(call, board_run, tmp_path):
+    shutil.copy(board_run/'puzzles.parquet', tmp_path/'a.parquet')
+    board = small_board.replace('puzzles=60', 'side=4')
+    assert call(trm_train, 'sudoku4', '--out', tmp_path/'run', '--data', tmp_path/'a.parquet', '--sets', board)[0] == 0
+    (tmp_path/'a.parquet').rename(tmp_path/'b.parquet')
+    status, _, err = call(trm_train, 'sudoku4', '--out', tmp_path/'run', '--data', tmp_path/'b.parquet', '--sets', board, '--resume')
+    assert (status, err) == (0, '')
+
+
+def test_a_streamed_run_whose_data_moved(call, data, tmp_path):
+    where, run = tmp_path/'a', tmp_path/'run'
+    where.mkdir()
+    shutil.copy(data, where/'problems.parquet')
+    sets = f'{small} streaming=true'
+    assert call(trm_train, 'demo', '--data', where, '--out', run, '--sets', sets)[0] == 0
+    where.rename(tmp_path/'b')
+    status, _, err = call(trm_train, 'demo', '--data', tmp_path/'b', '--out', run, '--resume', '--sets',
+                          sets.replace('steps=10', 'steps=12'))
+    assert (status, err) == (0, '')
+
+
+def test_starting_on_data_of_ones_own(call, run_folder, tmp_path):
+    mine = pairs_file(tmp_path/'mine.parquet', 300)
+    sets = small.replace('d_model=32', 'd_model=16')
+    demo = 'demo', '--data', mine, '--sets', sets, '--out', tmp_path/'run'
+    status, out, err = call(trm_train, *demo, '--start', run_folder)
+    assert (status, err) == (0, '') and f'starting from {run_folder}' in out
+    assert read_json(tmp_path/'run'/'tokenizer.json') == read_json(run_folder/'tokenizer.json')
+    assert read_json(tmp_path/'run'/'config.json')['start'] == str(run_folder)
+    assert call(trm_train, *demo, '--resume')[0] == 0
+    new = '--out', tmp_path/'new'
+    for start, says in (('sudoku6', 'network=SymbolTRM there, TRM here'), (tmp_path/'none', 'no such run')):
+        status, _, err = call(trm_train, *demo[:5], *new, '--start', start)
+        assert (status, err.count('\n')) == (2, 1) and says in err
+    (tmp_path/'new').mkdir()
+    save_tokenizer(train_tokenizer(mine, 270), tmp_path/'new'/'tokenizer.json')
+    status, _, err = call(trm_train, *demo[:5], *new, '--start', run_folder)
+    assert (status, err.count('\n')) == (2, 1) and 'tokenizer' in err
+    assert [p.name for p in (tmp_path/'new').iterdir()] == ['tokenizer.json']
+
+
+def test_starting_boards(call, board_run, tmp_path):
+    run = 'sudoku4', '--out', tmp_path/'run', '--sets', small_board+' clues=7 seed=1', '--start'
+    assert call(trm_train, *run, board_run)[0] == 0
+    for start in ('sudoku6', tmp_path):
+        status, _, err = call(trm_train, 'sudoku4', '--out', tmp_path/'new', '--sets', small_board, '--start', start)
+        assert (status, err.count('\n'), (tmp_path/'new').exists()) == (2, 1, False)
+
+
+# Predictions, and problems from a file
+
+def lines(path): return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def test_predictions_of_text(call, run_folder, tmp_path):
+    told, scores = tmp_path/'told.jsonl', tmp_path/'scores.json'
+    assert call(trm_eval, run_folder, '--limit', 9, '--predictions', told, '--json', scores)[0] == 0
+    rows = lines(told)
+    assert len(rows) == 9 and list(rows[0])[:4] == ['problem', 'gold', 'response', 'answer']
+    assert {'exact', 'by_step', 'group'} <= set(rows[0]) and list(rows[0]['by_step']) == ['1', '2', '3', '4']
+    assert sum(r['exact'] for r in rows)/9 == pytest.approx(read_json(scores)['exact'], abs=1e-4)
+    assert all('####' in r['gold'] and '?' in r['problem'] and 'Input' not in r['problem'] for r in rows)
+
+
+def test_predictions_of_boards(call, board_run, tmp_path):
+    for more in [], ['--restarts', 2]:
+        assert call(trm_eval, board_run, '--limit', 9, '--predictions', tmp_path/'told.jsonl', *more)[0] == 0
+        rows = lines(tmp_path/'told.jsonl')
+        assert list(rows[0])[:3] == ['question', 'answer', 'prediction'] and {'exact', 'valid'} <= set(rows[0])
+        assert all((r['prediction'] == r['answer']) == (r['exact'] == 1) and len(r['answer']) == 16 for r in rows)
+
+
+def test_predictions_of_a_task_of_ones_own(own_run):
+    model, task = open_run(own_run, device='cpu', task=Backwards)
+    df, s = score_run(model, task, limit=8, keep=True)
+    row = prediction_rows(df)[0]
+    assert row['gold'] == row['problem'][::-1] and len(row['response']) == 6 and s == score_run(model, task, limit=8)[1]
+
+
+@pytest.mark.parametrize('place, says', [('no/where.jsonl', 'is no folder'), ('.', 'is a folder')])
+def test_the_place_for_predictions_is_looked_at_first(call, run_folder, tmp_path, place, says):
+    for cmd in ([trm_eval, run_folder], [trm_solve, run_folder, '1+1?']):
+        status, out, err = call(*cmd, '--predictions', tmp_path/place)
+        assert (status, out, err.count('\n')) == (2, '', 1) and f'predictions={tmp_path/place}' in err and says in err
+
+
+problems = ['What comes next: 1, 2, 3?', 'Which is larger, "12" or 21?', '1+'*300]
+answered = dict(txt='\n'.join(problems), csv='id,Problem\n'+'\n'.join(f'''{i},"{p.replace('"', '""')}"''' for i, p in enumerate(problems)),
+                jsonl='\n'.join(json.dumps(dict(id=i, problem=p)) for i, p in enumerate(problems)))
+
+
+@pytest.mark.parametrize('form', [*answered, 'parquet'])
+def test_problems_from_a_file(call, run_folder, tmp_path, form):
+    file, told = tmp_path/f'ask.{form}', tmp_path/'told.jsonl'
+    if form == 'parquet': pq.write_table(pa.table(dict(note=['x']*3, problem=problems)), file)
+    else: file.write_text(answered[form]+'\n')
+    status, out, err = call(trm_solve, run_folder, '--file', file, '--predictions', told)
+    rows = lines(told)
+    assert (status, out, err.count('\n')) == (2, '', 2) and f'{file}: row 3: problem of' in err and '2 of 3 answered' in err
+    assert [r['problem'] for r in rows] == problems and [r['error'] == '' for r in rows] == [True, True, False]
+    alone = [call(trm_solve, run_folder, p, '--steps', 4)[1].split('\n', 1)[1].strip() for p in problems[:2]]
+    assert [r['response'] for r in rows[:2]] == alone
+    status, out, _ = call(trm_solve, run_folder, '--file', file)
+    assert status == 2 and out.startswith('problem,response,answer\n')
+
+
+def test_the_column_of_problems(call, run_folder, tmp_path):
+    pq.write_table(pa.table(dict(one=['1+1?'], two=['2+2?'])), tmp_path/'ask.parquet')
+    status, _, err = call(trm_solve, run_folder, '--file', tmp_path/'ask.parquet')
+    assert (status, err.count('\n')) == (2, 1) and '--column, among one, two' in err
+    told = tmp_path/'told.jsonl'
+    assert call(trm_solve, run_folder, '--file', tmp_path/'ask.parquet', '--column', 'two', '--predictions', told)[0] == 0
+    assert lines(told)[0]['problem'] == '2+2?'
+    status, _, err = call(trm_solve, run_folder, '--file', tmp_path/'ask.parquet', '--column', 'three')
+    assert (status, err.count('\n')) == (2, 1) and 'no column three' in err
+
+
+# Checkpoints of the paper's code
+
+@pytest.fixture
+def published(tmp_path):
+    "Weights under the paper's names, wrapped as Lightning does, and their settings"
+    settings = dict(seq_len=16, puzzle_emb_ndim=16, num_puzzle_identifiers=1, vocab_size=6, H_cycles=1, L_cycles=1, L_layers=1,
+                    hidden_size=16, expansion=4, num_heads=2, pos_encodings='rope', halt_max_steps=2, mlp_t=False, puzzle_emb_len=2)
+    torch.manual_seed(0)
+    weights = PrefixTRM(published_config(settings)).state_dict()
+    theirs = {f'model._orig_mod.model.inner.{published_name(k)}': v for k, v in weights.items()}
+    torch.save(dict(state_dict=theirs, epoch=3, global_step=7), tmp_path/'step_7.ckpt')
+    (tmp_path/'settings.json').write_text(json.dumps(settings))
+    return tmp_path/'step_7.ckpt', '--published', tmp_path/'settings.json'
+
+
+def test_a_published_checkpoint(call, published, board_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = '--predictions', tmp_path/'told.jsonl'
+    status, out, err = call(trm_eval, *published, '--data', board_run/'puzzles.parquet', '--limit', 5, *told)
+    assert (status, err, len(lines(told[1]))) == (0, '', 5) and 'of the all split' in out
+    assert call(trm_solve, *published, '--board', '12..34....1....2')[0] in (0, 1)
+    (tmp_path/'b.csv').write_text('12..34....1....2\n')
+    assert call(trm_solve, *published, '--file', tmp_path/'b.csv', *told)[0] == 0 and lines(told[1])[0]['board'] == '12..34....1....2'
+
+
+def test_what_is_no_published_checkpoint(call, published, run_folder, tmp_path):
+    file, option, config = published
+    bad = tmp_path/'bad.json'
+    bad.write_text(json.dumps(read_json(config) | dict(hidden_size=32)))
+    other = tmp_path/'other.json'
+    other.write_text('{"arch": 1}')
+    for args, says in (([file], '--published CONFIG.json'), ([file, option, bad], 'should be ('), ([file, option, other], 'no usable setting'),
+                       ([file, option, tmp_path/'none.json'], 'no such file'), ([tmp_path/'none.ckpt', option, config], 'no such file'),
+                       ([run_folder/'model.safetensors', option, config], 'should hold the weights'), ([file, option, config], 'should be given by --data')):
+        status, out, err = call(trm_eval, *args)
+        assert (status, out, err.count('\n')) == (2, '', 1) and says in err, err
+
+
+def test_a_folder_with_a_test_file_is_scored_on_it(call, board_run, tmp_path):
+    df = pd.read_parquet(board_run/'puzzles.parquet').drop(columns='split')
+    df[:40].to_parquet(tmp_path/'train.parquet', index=False)
+    df[40:50].to_parquet(tmp_path/'test.parquet', index=False)
+    status, out, _ = call(trm_eval, board_run, '--data', tmp_path)
+    assert status == 0 and 'on 10 of the test split' in out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trm.config import Config, ModelConfig, TrainConfig
+from trm.config import Config, ModelConfig, TrainConfig, read_config
 from trm.engine.checkpoint import check_folder, checkpoints, last_state, load_state, prune
 from trm.engine.checkpoint import remove_leftovers, save_state
 from trm.engine.device import check_device, from_first, gather_rows, join_ranks, pick_device
@@ -14,6 +14,8 @@ from trm.engine.guard import Guard, Watch
 from trm.engine.log import Logs, Metrics, read_metrics
 from trm.engine.trainer import Trainer
 from trm.files import InputError
+from trm.network.weights import TRM
+from trm.training.optimizer import lr_factor
 
 
 class Digits:
@@ -144,8 +146,8 @@ def test_one_process_is_alone():
 def test_a_trainer_refuses_a_run(small, tmp_path):
     Trainer(small, Digits(), tmp_path/'run').fit()
     with pytest.raises(InputError, match='already a run'): Trainer(small, Digits(), tmp_path/'run')
-    with pytest.raises(InputError, match='steps=2 there, 3 here'):
-        Trainer(small.change(steps=3), Digits(), tmp_path/'run', resume=True)
+    with pytest.raises(InputError, match='seed=0 there, 3 here'):
+        Trainer(small.change(seed=3), Digits(), tmp_path/'run', resume=True)
 
 
 def test_fit_leaves_nothing_of_a_folder_that_fails(small, tmp_path):
@@ -156,6 +158,132 @@ def test_fit_leaves_nothing_of_a_folder_that_fails(small, tmp_path):
     with pytest.raises(OSError, match='no space left'):
         Trainer(small, NoRoom(), tmp_path/'new/er').fit()
     assert not (tmp_path/'new').exists()
+
+
+class Unvalidated(Digits):
+    def eval_batches(self, *args, **kw): return iter(())
+
+
+class Untrained(Digits):
+    def batches(self, *args, **kw): return iter(())
+
+
+class Wordless(Digits):
+    def batches(self, *args, **kw): raise InputError('words.parquet: no usable row; should have some')
+
+
+@pytest.mark.parametrize('task, says', [(Unvalidated, 'no row to validate on'),
+                                        (Untrained, 'no row to train on'), (Wordless, 'no usable')])
+@pytest.mark.parametrize('there', [False, True])
+def test_what_cannot_work_is_said_before_the_first_step(small, tmp_path, task, says, there):
+    run = tmp_path/'run'
+    if there:
+        run.mkdir()
+        (run/'train.log').write_text('')
+    with pytest.raises(InputError, match=says): Trainer(small, task(), run).fit()
+    assert [p.name for p in tmp_path.rglob('*')]==(['run','train.log'] if there else [])
+    assert Trainer(small, Digits(), run).fit().step==2  # it is not a run already
+
+
+def test_a_folder_that_was_there_stays_as_it_was(small, tmp_path):
+    class NoRoom(Digits):
+        def save(self, folder):
+            (folder/'half').mkdir()
+            raise OSError('no space left')
+    (tmp_path/'train.log').write_text('')
+    with pytest.raises(OSError, match='no space left'): Trainer(small, NoRoom(), tmp_path).fit()
+    assert [p.name for p in tmp_path.rglob('*')]==['train.log']
+
+
+def test_more_steps(small, tmp_path, capsys):
+    run = tmp_path/'run'
+    Trainer(small, Digits(), run).fit()
+    more = small.change(steps=6, save_every=3, log_every=2)
+    t = Trainer(more, Digits(), run, resume=True).fit()
+    assert '2 steps were done under steps=2' in capsys.readouterr().out
+    cfg,d = read_config(run)
+    assert (t.step, cfg.train.steps, cfg.train.save_every)==(6, 6, 3)
+    assert d['history']==[dict(at=2, steps=2, save_every=2, log_every=1)]
+    rates = {r['step']: r['lr'] for r in read_metrics(run/'metrics.csv') if 'lr' in r}
+    assert rates[6]==pytest.approx(more.train.learning_rate*lr_factor(6, more.train), abs=1e-9)
+    for bad,says in ((more.change(steps=5), 'has done 6 steps; should be at least as many'),
+                     (more.change(eval_every=1), 'eval_every=2 there, 1 here')):
+        with pytest.raises(InputError, match=says): Trainer(bad, Digits(), run, resume=True).fit()
+    assert read_config(run)[1]==d
+    Trainer(more, Digits(), run, resume=True).fit()
+    assert read_config(run)[1]==d and 'were done' not in capsys.readouterr().out
+
+
+def test_more_steps_under_one_schedule_are_those_of_an_unbroken_run(small, tmp_path):
+    level = small.change(min_lr=1., warmup_steps=0, steps=4)  # a rate that does not depend on steps
+    whole = Trainer(level, Digits(), tmp_path/'whole').fit()
+    Trainer(level.change(steps=2), Digits(), tmp_path/'two').fit()
+    parts = Trainer(level, Digits(), tmp_path/'two', resume=True).fit()
+    a,b = whole.model.state_dict(),parts.model.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_other_data_are_noticed(small, tmp_path):
+    class Others(Digits):
+        def make(self, seed, n): return super().make(seed+1, n)
+    run = tmp_path/'run'
+    Trainer(small, Digits(), run).fit()
+    before = (run/'config.json').read_bytes()
+    for cfg in (small, small.change(steps=4, data='elsewhere')):
+        with pytest.raises(InputError, match='begin with other rows'):
+            Trainer(cfg, Others(), run, resume=True).fit()
+    assert (run/'config.json').read_bytes()==before
+    Trainer(small.change(data='elsewhere'), Digits(), run, resume=True).fit()
+    assert read_config(run)[0].train.data=='elsewhere'
+
+
+def test_starting_from_another_run(small, tmp_path):
+    first,second = tmp_path/'first',tmp_path/'second'
+    small = small.change(ema=.9)
+    Trainer(small, Digits(), first).fit()
+    best = TRM.from_pretrained(first).state_dict()
+    t = Trainer(small.change(learning_rate=1e-4, n_recurrence=2), Digits(), second, start=first)
+    for model in (t.model, t.eval_model):
+        assert all(torch.equal(v, best[k]) for k,v in model.state_dict().items())
+    t.fit()
+    assert read_config(second)[1]['start']==str(first)
+    again = Trainer(t.cfg, Digits(), second, resume=True)
+    assert again.start==str(first)
+    with pytest.raises(InputError, match='started from .*first; should be resumed so'):
+        Trainer(t.cfg, Digits(), second, resume=True, start=second)
+    with pytest.raises(InputError, match='started from new weights'):
+        Trainer(small, Digits(), first, resume=True, start=second)
+    first.rename(tmp_path/'gone')
+    Trainer(t.cfg, Digits(), second, resume=True).fit()  # it has checkpoints of its own
+
+
+@pytest.mark.parametrize('change, says', [
+    (dict(d_model=16), 'd_model=8 there, 16 here'), (dict(norm='pre'), 'norm=post there'),
+    (dict(task='own'), 'task=text there, own here')])
+def test_a_start_that_does_not_fit(small, tmp_path, change, says):
+    Trainer(small, Digits(), tmp_path/'first').fit()
+    with pytest.raises(InputError, match=says):
+        Trainer(small.change(**change), Digits(), tmp_path/'new', start=tmp_path/'first')
+    class Long(Digits):
+        seq_len = 7
+    with pytest.raises(InputError, match='has 6 positions; should have 7'):
+        Trainer(small, Long(), tmp_path/'new', start=tmp_path/'first')
+    assert not (tmp_path/'new').exists()
+
+
+def test_killed_before_the_first_checkpoint_a_run_starts_from_the_same_weights(small, tmp_path):
+    Trainer(small, Digits(), tmp_path/'first').fit()
+    class Killed(Digits):
+        def batches(self, batch_size, start=0, rank=0, world=1):
+            for i,b in enumerate(super().batches(batch_size, start)):
+                if i==1: raise MemoryError
+                yield b
+    whole = Trainer(small, Digits(), tmp_path/'whole', start=tmp_path/'first').fit()
+    with pytest.raises(MemoryError):
+        Trainer(small, Killed(), tmp_path/'part', start=tmp_path/'first').fit()
+    part = Trainer(small, Digits(), tmp_path/'part', resume=True).fit()
+    a,b = whole.model.state_dict(),part.model.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_numbers_that_are_not_finite_are_not_saved(small, tmp_path):

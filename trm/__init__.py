@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .config import Config as Config, get_preset as get_preset
     from .engine.trainer import Trainer as Trainer
     from .network.weights import TRM as TRM
-    from .runs import open_run as open_run, solve as solve
+    from .answering import solve as solve
+    from .runs import open_run as open_run
     from .thinking.scores import evaluate as evaluate
 
 # classes that a config.json may name, and their modules: nothing else is ever imported for a file
@@ -20,7 +21,7 @@ networks = dict(TRM='trm.network.weights', SymbolTRM='trm.puzzles.symbols',
                 PrefixTRM='trm.puzzles.prefix')
 
 _places = dict(TRM='network.weights', Config='config', get_preset='config',
-               Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores', solve='runs')
+               Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores', solve='answering')
 __all__ = ['TRM', 'Config', 'get_preset', 'Trainer', 'open_run', 'evaluate', 'solve']
 
 

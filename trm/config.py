@@ -304,7 +304,8 @@ presets = dict(
     gsm8k = dict(
         model=dict(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),
         train=dict(max_vocab=2048, max_seq_len=320, batch_size=16, steps=1000, optimizer='muon',
-                   ema=.98, eval_every=100, eval_rows=224, save_every=100)))
+                   ema=.98, eval_every=100, eval_rows=224, save_every=100),
+        own_data=True))  # nothing is bundled for it
 
 # %% ../nbs/3_network/00_config.ipynb #761cfc84
 _two_states = dict(states=2, n_recurrence=8, mask='full', detach=True, halt=True)

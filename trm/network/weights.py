@@ -28,6 +28,7 @@ def read_tensors(
     try:
         if path.suffix=='.safetensors': sd = load_file(path)
         else: sd = torch.load(path, map_location='cpu', weights_only=True)
+        if isinstance(sd, dict): sd = sd.get('state_dict', sd)  # as Lightning wraps it
     except Exception as e:  # a damaged pickle fails in many ways
         why = (str(e) or type(e).__name__).splitlines()[0]
         raise InputError(f"{path}: not readable as weights ({why})") from None

@@ -179,6 +179,11 @@ def _own(self:PuzzleTask):
     return {s: path for s,path in found.items() if path}
 
 @patch
+def own_splits(self:PuzzleTask): # list of names
+    "The splits that the data keep in files of their own"
+    return [*self._own()]
+
+@patch
 def boards(self:PuzzleTask,
     split:str, # 'train', 'valid', 'test' or 'all'
 ): # `Boards`, perhaps none
@@ -211,9 +216,9 @@ def dataset(self:PuzzleTask,
 @patch
 def about(self:PuzzleTask): # text
     "What is trained on, in a line; bad rows for training or validation are noticed here"
-    n,_ = (len(self.dataset(s)['inputs']) for s in ('train','valid'))
+    n,m = (len(self.dataset(s)['inputs']) for s in ('train','valid'))
     drawn = ', a symmetry of each drawn every time' if self.cfg.train.augment else ''
-    return f"{n:,} puzzles to train on{drawn}"
+    return f"{n:,} puzzles to train on{drawn}; {m:,} to validate on"
 
 @patch
 def left_out(self:PuzzleTask,

@@ -171,6 +171,7 @@ def evaluate_tries(
     select:str='rules', # whose answer counts, see `choose`
     limit:int=None,     # so many boards, chosen by a fixed shuffle; None: all
     progress=iter,      # wraps the batches, such as `tqdm`
+    keep:bool=False,    # problem, gold and response as text too?
     **kw,               # `vary`, `noise`, `seed` and `at_once` of `try_boards`
 ): # data frame as `evaluate` gives it, and `settled`: the answer is what it was a step before
     "Score the answers that a selector gives after each step"
@@ -181,14 +182,14 @@ def evaluate_tries(
         batch = {k: v.to(device) for k,v in batch.items()}
         tries = try_boards(model, task, batch, steps, restarts, **kw)
         at = choose(tries, select if restarts>1 else 'rules')
-        tables += _score_chosen(tries, at, task, batch, split, steps)
+        tables += _score_chosen(tries, at, task, batch, split, steps, keep)
     return pd.concat(tables, ignore_index=True)
 
-def _score_chosen(tries, at, task, batch, split, steps):
+def _score_chosen(tries, at, task, batch, split, steps, keep):
     "A table for each step"
     preds = pick(tries, *at)
     q = None if tries['q'] is None else pick(tries, *at, 'q')
     for i,t in enumerate(steps):
         more = {} if q is None else dict(q=q[i])
         more['settled'] = (preds[i]==preds[i-1]).all(-1) & (i>0)
-        yield score_rows(task, batch, split, t, preds[i], **more)
+        yield score_rows(task, batch, split, t, preds[i], keep, **more)

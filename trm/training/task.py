@@ -19,7 +19,7 @@ from ..data.answers import extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
 from ..data.pairs import open_data
 from ..data.problems import bundled
-from ..data.tokenizer import eos_id, load_tokenizer, pad_id, save_tokenizer
+from ..data.tokenizer import eos_id, format_prompt, load_tokenizer, pad_id, save_tokenizer
 from ..files import InputError, locate
 
 # %% ../../nbs/4_training/03_task.ipynb #ea4aa7ca
@@ -260,10 +260,11 @@ def groups(self:TextTask,
 @patch
 def about(self:TextTask): # text
     "What is trained on, in a line"
-    split = 'valid' if self.stream else 'train'  # a stream is not counted
-    rows = self.dataset(split)
-    return (f"{len(rows):,} rows of {split}; columns: {rows.pairs.columns()}; "
-            f"left out: {rows.skipped}")
+    valid = self.dataset('valid')
+    rows = valid if self.stream else self.dataset('train')
+    p = rows.pairs
+    n = f"a stream of {p.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
+    return f"columns: {p.columns()}; {n}, {len(valid):,} of valid; left out: {rows.skipped}"
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
@@ -309,6 +310,15 @@ def pieces(self:TextTask,
     return [self.tok.id_to_token(i) if i in named else _visible(self.tok.decode([i])) for i in ids]
 
 def _visible(s): return ''.join('↵' if c=='\n' else c if c.isprintable() else '?' for c in s)
+
+# %% ../../nbs/4_training/03_task.ipynb #8cf2c7ae
+@patch
+def question(self:TextTask,
+    ids:list, # token ids of a prompt
+): # text
+    "The problem in a prompt, without the words around it"
+    before,after = (w.strip() for w in format_prompt('|').split('|'))
+    return self.text(ids).removeprefix(before).removesuffix(after).strip()
 
 # %% ../../nbs/4_training/03_task.ipynb #82a07c78
 @patch
