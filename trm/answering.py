@@ -96,9 +96,10 @@ def prompt_batch(
 # %% ../nbs/8_commands/01_answering.ipynb #cfc1e6c6
 def find_answer(
     response:str, # of a model
+    task=None,    # with `answer_of`, if it knows where an answer stands
 ): # text
     "The answer that a response gives: what is marked as such, or all of it"
-    found = extract_answer(response)
+    found = getattr(task, 'answer_of', extract_answer)(response)
     return response if found is None else found
 
 # %% ../nbs/8_commands/01_answering.ipynb #b7c24c03
@@ -126,7 +127,7 @@ def solve_texts(
         batch = prompt_batch(model, task, *(r['problem'] for r in part))
         for r,ids in zip(part, answer(model, batch, steps).tolist()):
             r['response'] = task.text(ids)
-            r['answer'] = find_answer(r['response'])
+            r['answer'] = find_answer(r['response'], task)
     return rows
 
 # %% ../nbs/8_commands/01_answering.ipynb #b27861f5
@@ -263,6 +264,7 @@ def explain_steps(
 def prediction_rows(
     df:pd.DataFrame,   # as `evaluate` gives it, with the texts kept
     boards:bool=False, # are they boards?
+    task=None,         # with `answer_of`, if it knows where an answer stands
 ): # list of dicts
     "Question, true answer and given answer of each problem, and in which steps it was right"
     by_step = df.pivot_table('exact', 'row', 'step')
@@ -271,15 +273,15 @@ def prediction_rows(
     for row,at in zip(rows, df[df.step==df.step.max()].row):
         row['group'] = row['group'].strip()  # some are padded for a table
         row['by_step'] = {int(k): v for k,v in by_step.loc[at].items()}
-    return [_as_boards(r) if boards else _as_text(r) for r in rows]
+    return [_as_boards(r) if boards else _as_text(r, task) for r in rows]
 
 def _as_boards(row):
     names = dict(problem='question', gold='answer', response='prediction')
     return {names[k]: row[k].replace('\n', '') for k in names} | _others(row)
 
-def _as_text(row):
+def _as_text(row, task):
     texts = {k: row[k] for k in ('problem','gold','response')}
-    return texts | dict(answer=find_answer(row['response'])) | _others(row)
+    return texts | dict(answer=find_answer(row['response'], task)) | _others(row)
 
 def _others(row): return {k: v for k,v in row.items() if k not in ('problem','gold','response')}
 

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from functools import partial, wraps
 from json import dumps
 from pathlib import Path
@@ -138,15 +139,19 @@ def trm_inspect(
     tokenizer:str=None,  # a tokenizer.json, to count tokens
     max_seq_len:int=None,# count rows that would be left out
     limit:int=None,      # look at so many rows
+    group:str='',        # column that keeps rows in one split
 ):
     "Show what is in a problem-solution data set"
     from trm.data.inspection import inspect
+    from trm.data.splits import show_splits
     from trm.data.tokenizer import format_text, load_tokenizer
     from trm.engine.strangers import check_tokenizer, open_carefully
     _check_positive(max_seq_len=max_seq_len)
     pairs = open_carefully(data, problem, solution)
     tok = load_tokenizer(check_tokenizer(tokenizer)) if tokenizer else None
-    _say(inspect(pairs, tok=tok, max_seq_len=max_seq_len, limit=limit, form=format_text))
+    found = inspect(pairs, tok=tok, max_seq_len=max_seq_len, limit=limit, form=format_text)
+    _say(show_splits(replace(pairs, group=group), limit or 100_000))
+    _say(found)
 
 # %% ../nbs/8_commands/02_cli.ipynb #10e259a6
 def letters_per_token(
@@ -272,7 +277,20 @@ def report(
             f"on {s['n']} of the {split} split ({groups}), "
             f"{s['steps']} steps{tries}; {s['left_out']} too long, left out"
             + (f"; valid {s['valid']:.4f}" if 'valid' in s else '')
-            + (f"\n{report_halting(s['halting'])}" if 'halting' in s else ''))
+            + (f"\n{report_halting(s['halting'])}" if 'halting' in s else '')
+            + _report_twins(s))
+
+# %% ../nbs/8_commands/02_cli.ipynb #bc047e9e
+def _report_twins(s):
+    "A line about test rows that are almost in train, if the data can have such rows"
+    if 'without_near_duplicates' not in s: return ''
+    twins = s['without_near_duplicates']
+    n = twins['n']
+    if n==s['n']: return f"\nnone of these {n} has a near-duplicate in train"
+    if not n: return f"\nall of these {s['n']} have a near-duplicate in train"
+    low,high = twins['exact_interval']
+    return (f"\nwithout the {s['n']-n} that have a near-duplicate in train: exact "
+            f"{twins['exact']:.4f} (95 %: {low:.4f} to {high:.4f}) on {n}")
 
 # %% ../nbs/8_commands/02_cli.ipynb #71881a09
 def report_halting(
@@ -306,7 +324,7 @@ def _write_scores(path, s, model):
 def _write_predictions(path, df, model, task):
     from trm.answering import prediction_rows, write_rows
     from trm.runs import on_boards
-    rows = prediction_rows(df, on_boards(model, task))
+    rows = prediction_rows(df, on_boards(model, task), task)
     write_rows(path, rows)
     _say(f"{path}: {len(rows)} predictions")
 

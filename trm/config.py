@@ -94,6 +94,8 @@ class DataConfig:
     data:str = opt('')                          # file, folder or hf:// path; empty: made here
     problem:str = opt('')                       # column of the problems; empty: guessed
     solution:str = opt('')                      # column of the solutions; empty: guessed
+    group:str = opt('')                         # column that keeps rows in one split; empty: none
+    answer_pattern:str = opt('')                # regular expression, one group; empty: #### or box
     families:str = opt('')                      # train on these families, by commas; empty: all
     tokenizer:str = opt('bpe', 'bpe', 'unigram', 'wordlevel')  # tokenizer trained on the data
     max_vocab:int = opt(512, lo=260, hi=10**5)  # largest vocabulary of that tokenizer

@@ -253,12 +253,24 @@ def score_run(
     s = summarize(df.drop(columns='settled', errors='ignore'), trained)
     if 'q' in df and restarts==1: s['halting'] = halting(df)
     s |= dict(split=split, restarts=restarts, select=select if restarts>1 else None)
+    if split in ('valid','test') and hasattr(task, 'almost_in_train'):
+        s |= _without_twins(df, task.almost_in_train(split), trained)
     return df,s | dict(left_out=_left_out(task, split, trained))
 
 # %% ../nbs/8_commands/00_runs.ipynb #12fca726
 def _left_out(task, split, trained):
     "Rows that are too long; a task without `left_out` has none"
     return task.left_out(split, trained) if hasattr(task, 'left_out') else 0
+
+# %% ../nbs/8_commands/00_runs.ipynb #7f335272
+def _without_twins(df, twin, trained):
+    "The score of the rows that are not almost in train; without a score where there are none"
+    if twin is None: return {}
+    own = df[~twin[df.row]]
+    if len(trained): own = own[own.group.isin(trained)]
+    if not len(own): return dict(without_near_duplicates=dict(n=0))
+    s = summarize(own.drop(columns='settled', errors='ignore'))
+    return dict(without_near_duplicates={k: s[k] for k in ('n','exact','exact_interval')})
 
 # %% ../nbs/8_commands/00_runs.ipynb #afa663b3
 def most_repaired(

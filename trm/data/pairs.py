@@ -283,10 +283,11 @@ def open_pairs(
 
 # %% ../../nbs/2_data/05_pairs.ipynb #78ac263a
 def open_data(
-    c, # settings with `data`, `problem` and `solution`, such as a `TrainConfig`
+    c, # settings with `data`, `problem`, `solution` and `group`, such as a `TrainConfig`
 ): # `Pairs`
     "The pairs that the settings of a run name, or the bundled ones"
-    return open_pairs(c.data or bundled(), c.problem, c.solution)
+    pairs = open_pairs(c.data or bundled(), c.problem, c.solution)
+    return replace(pairs, group=c.group)
 
 # %% ../../nbs/2_data/05_pairs.ipynb #822ae9f2
 @patch

@@ -81,6 +81,12 @@ class Splits:
         split = self.lent.get(key) or split_of(key)
         return 'train' if split in self.own else split
 
+    def __str__(self):
+        how = 'by the names of the files' if self.own else \
+            f'by the column {self.group}' if self.group else 'by the text of the problem'
+        n = len(self.lent)
+        return how + (f' (few rows: {n} moved so that no split is empty)' if n else '')
+
 # %% ../../nbs/2_data/09_splits.ipynb #60018886
 def _check_group(pairs):
     "The column that decides the split, or ''; it must be there if it was asked for"
@@ -194,12 +200,9 @@ def show_splits(
         if len(texts)>=limit: break
     texts,held = texts[:limit],np.array(held[:limit], object)
     count = Counter(held.tolist())
-    what = 'by the names of the files' if splits.own else \
-        f'by the column {splits.group}' if splits.group else 'by the text of the problem'
-    lines = [f"splits, {what}: " + ', '.join(f'{s} {count[s]:,}' for s in split_words)]
-    if splits.lent: lines[0] += f"; few rows: {len(splits.lent)} moved so that none is empty"
-    if len(texts)==limit<pairs.num_rows: lines[0] += f"; of the first {limit:,} rows"
-    return '\n'.join(lines + ([] if splits.group=='canonical' else [_show_twins(texts, held)]))
+    line = f"splits, {splits}: " + ', '.join(f'{s} {count[s]:,}' for s in split_words)
+    if len(texts)==limit<pairs.num_rows: line += f"; of the first {limit:,} rows"
+    return line if splits.group=='canonical' else f'{line}\n{_show_twins(texts, held)}'
 
 # %% ../../nbs/2_data/09_splits.ipynb #9b883a4a
 def _show_twins(texts, held):

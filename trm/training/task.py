@@ -6,6 +6,7 @@
 __all__ = ['TrainTask', 'Task', 'BoardTask', 'check_task', 'TextTask', 'check_text']
 
 # %% ../../nbs/4_training/03_task.ipynb #c4496db7
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -15,10 +16,11 @@ import torch
 from fastcore.basics import patch
 
 from ..config import Config, read_config
-from ..data.answers import extract_answer, same_answer
+from ..data.answers import check_pattern, extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
 from ..data.pairs import open_data
 from ..data.problems import bundled
+from ..data.splits import near_duplicates, official_splits, rows_of
 from ..data.tokenizer import eos_id, format_prompt, load_tokenizer, pad_id, save_tokenizer
 from ..files import InputError, locate
 
@@ -158,6 +160,7 @@ def check_text(
                          "which sees nothing of a text; should be false")
     if c.supervision=='carried':
         raise InputError("supervision=carried: rows of text differ in length; should be unrolled")
+    check_pattern(c.answer_pattern)
     if m.mask=='prefix' and c.loss_on=='all':
         raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
                          "; should be response, or mask=causal")
@@ -219,6 +222,14 @@ def text(self:TextTask,
     ids = [t for t in ids if t>=0]
     return self.tok.decode(ids[:ids.index(eos_id)] if eos_id in ids else ids).strip()
 
+# %% ../../nbs/4_training/03_task.ipynb #efebf82c
+@patch
+def answer_of(self:TextTask,
+    text:str, # a response
+): # the answer, or None where none is marked
+    "The answer of a response, where the settings say that it stands"
+    return extract_answer(text, self.cfg.train.answer_pattern)
+
 # %% ../../nbs/4_training/03_task.ipynb #ce0879b9
 @patch
 def is_right(self:TextTask,
@@ -226,7 +237,7 @@ def is_right(self:TextTask,
     truth:str, # the true response
 ): # bool
     "Is the answer of a response right? Without an answer in the truth: are the texts equal?"
-    gold,got = extract_answer(truth),extract_answer(pred)
+    gold,got = self.answer_of(truth),self.answer_of(pred)
     if gold is None: return pred==truth
     return got is not None and same_answer(got, gold)
 
@@ -242,7 +253,7 @@ def score(self:TextTask,
         p,g = [t for t in p if t>=0],[t for t in g if t>=0]
         pred,truth = self.text(p),self.text(g)
         token = sum(a==b for a,b in zip(p,g))/len(g)
-        scores.append((self.is_right(pred, truth), token, extract_answer(pred) is not None))
+        scores.append((self.is_right(pred, truth), token, self.answer_of(pred) is not None))
     columns = torch.tensor(scores, dtype=torch.float).reshape(-1,3).unbind(1)
     return dict(zip(('exact','token','format'), columns))
 
@@ -264,7 +275,8 @@ def about(self:TextTask): # text
     rows = valid if self.stream else self.dataset('train')
     p = rows.pairs
     n = f"a stream of {p.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
-    return f"columns: {p.columns()}; {n}, {len(valid):,} of valid; left out: {rows.skipped}"
+    return (f"columns: {p.columns()}; {n}, {len(valid):,} of valid, split {rows.enc.splits}; "
+            f"left out: {rows.skipped}")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
@@ -275,6 +287,29 @@ def left_out(self:TextTask,
     "Rows that are too long"
     long = self.dataset(split).long
     return sum(long[f] for f in groups or long)
+
+# %% ../../nbs/4_training/03_task.ipynb #7966f404
+@patch
+def own_splits(self:TextTask): # list of names
+    "The splits that have files of their own"
+    return sorted({*official_splits(open_data(self.cfg.train))}-{''})
+
+@patch
+def almost_in_train(self:TextTask,
+    split:str, # 'valid' or 'test'
+): # (rows,) bool; None where the data say themselves which problems are the same
+    "Which rows share thirteen words in a row with a row of train"
+    ds = self.dataset(split)
+    splits = ds.enc.splits
+    if splits.group=='canonical': return None
+    starts = ds.ends-ds.lens
+    texts = [self.tok.decode(ds.tokens[a:a+n].tolist()) for a,n in zip(starts, ds.prefix)]
+    pairs = replace(open_data(self.cfg.train), read=ds.pairs.read)
+    def train():
+        for b in rows_of(pairs, splits, 'train').batches():
+            kept = zip(b['problem'].to_pylist(), splits.of_batch(b))
+            yield [p for p,s in kept if p and s=='train']
+    return near_duplicates(texts, train())
 
 # %% ../../nbs/4_training/03_task.ipynb #db10f1b8
 @patch
