@@ -28,6 +28,15 @@ def trm(command, *args, cwd=None, **kw):
                           capture_output=True, text=True, timeout=300, **kw)
 
 
+def refused(r, *words):
+    "Exit status 2, one line, all of `words` in it"
+    assert r.returncode == 2, (r.returncode, r.stderr[-2000:])
+    line = r.stderr.rstrip('\n')
+    assert '\n' not in line and 'Traceback' not in line, r.stderr[-2000:]
+    for w in words: assert w in line, line
+    return line
+
+
 @pytest.fixture(scope='session')
 def data(tmp_path_factory):
     "A small parquet file of problems"

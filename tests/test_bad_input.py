@@ -8,16 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from conftest import small, small_board, trm
-
-
-def refused(r, *words):
-    "Exit status 2, one line, all of `words` in it"
-    assert r.returncode == 2, (r.returncode, r.stderr[-2000:])
-    line = r.stderr.rstrip('\n')
-    assert '\n' not in line and 'Traceback' not in line, r.stderr[-2000:]
-    for w in words: assert w in line, line
-    return line
+from conftest import refused, small, small_board, trm
 
 
 def table(path, **cols):
