@@ -55,11 +55,11 @@ def test_families_have_many_forms():
 
 
 def test_forms_are_those_of_the_same_problem():
-    same = dict(compare=('Which is larger, 3 or 5?', 'Which is smaller, 5 or 3?'), sort=('Sort 3,1,2.', 'Sort 2,3,1.'),
-                equation=('Solve 3k+6=12.', 'Solve 12=3a+6.'), product=('Compute 120*345.', 'Compute 345*120.'),
+    same = dict(compare=('Which is larger, 3 or 5?', 'Which is smaller, 5 or 3?'), sort=('Sort 31255.', 'Sort 52351.'),
+                equation=('Solve 3k+6-3=12.', 'Solve 12=3a-3+6.'), product=('Compute 120*345.', 'Compute 345*120.'),
                 boolean=('Evaluate (True and not (False or True)).', 'Evaluate (not (True or False) and True).'),
                 dereference=('k=4; q=k; q?', 'b=4; x=b; x?'), reach=('a>b; c>d; a to b?', 'z>k; m>n; z to k?'))
-    other = dict(compare='Which is larger, 3 or 6?', sort='Sort 3,1,4.', equation='Solve 3k-6=12.', product='Compute 120*346.',
+    other = dict(compare='Which is larger, 3 or 6?', sort='Sort 31256.', equation='Solve 3k+6-4=12.', product='Compute 120*346.',
                  boolean='Evaluate (True and not (False and True)).', dereference='k=4; q=k; k?', reach='a>b; c>d; a to d?')
     for name, (a, b) in same.items():
         assert canonical(name, a)==canonical(name, b)!=canonical(name, other[name]), name

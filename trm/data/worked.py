@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['operations', 'worked', 'Family', 'compare', 'sort', 'boolean', 'sequence', 'equation', 'chain', 'shop', 'knights',
-           'product', 'numbers', 'sorted_numbers', 'equation_form', 'sequence_form', 'shop_form', 'boolean_form',
-           'knights_form']
+           'product', 'numbers', 'sorted_numbers', 'sorted_digits', 'equation_form', 'sequence_form', 'shop_form',
+           'boolean_form', 'knights_form']
 
 # %% ../../nbs/2_data/01_worked.ipynb #f9eb356d
 import random
@@ -37,10 +37,10 @@ def compare(
 def sort(
     r:random.Random, # source of randomness
 ): # problem, working, answer
-    "Three to five different numbers below 100 in order"
-    xs = r.sample(range(100), r.randint(3,5))
-    lines = [','.join(map(str, sorted(xs[:k+1]))) for k in range(len(xs))]
-    return f"Sort {','.join(map(str,xs))}.", '\n'.join(lines[:-1]), lines[-1]
+    "Five to eight digits in order"
+    xs = ''.join(r.choice('123456789') for _ in range(r.randint(5,8)))
+    lines = [''.join(sorted(xs[:k+1])) for k in range(len(xs))]
+    return f"Sort {xs}.", '\n'.join(lines[:-1]), lines[-1]
 
 # %% ../../nbs/2_data/01_worked.ipynb #2882bd4b
 operations = {'and':and_, 'or':or_, 'xor':xor}
@@ -97,13 +97,11 @@ def equation(
     r:random.Random, # source of randomness
 ): # problem, working, answer
     "A linear equation in one unknown"
-    a,x,b = r.randint(2,9),r.randint(1,9),r.randint(1,299)
-    v = r.choice('abcdkmnpxyz')
-    if a*x>b and r.random()<.5: b = -b
-    total = a*x+b
-    working = f"{a}{v}={total}{-b:+}={a*x}\n{v}={a*x}/{a}={x}"
-    left = r.random()<.5
-    problem = f"Solve {a}{v}{b:+}={total}." if left else f"Solve {total}={a}{v}{b:+}."
+    a,x,v = r.randint(2,9),r.randint(1,9),r.choice('abcdkmnpxyz')
+    b,c = (r.choice([-1,1])*r.randint(1,15) for _ in range(2))
+    left,total = f"{a}{v}{b:+}{c:+}",a*x+b+c
+    working = f"{a}{v}{b:+}={a*x+b}\n{a}{v}={a*x}\n{v}={x}"
+    problem = f"Solve {left}={total}." if r.random()<.5 else f"Solve {total}={left}."
     return problem, working, x
 
 # %% ../../nbs/2_data/01_worked.ipynb #c330f810
@@ -207,13 +205,21 @@ def sorted_numbers(
     "The numbers of a problem in order"
     return ' '.join(map(str, sorted(numbers(problem))))
 
+def sorted_digits(
+    problem:str, # whose digits may change places
+): # text
+    "The digits of a problem in order"
+    return ''.join(sorted(re.findall('[0-9]', problem)))
+
 # %% ../../nbs/2_data/01_worked.ipynb #b5768180
 def equation_form(
     problem:str, # of `equation`
 ): # text
-    "An equation with the unknown x on its left"
-    left,right = re.sub('[a-z]', 'x', problem.lower().removeprefix('solve ')[:-1]).split('=')
-    return f'{left}={right}' if 'x' in left else f'{right}={left}'
+    "An equation with the unknown x on its left, and its numbers in order"
+    sides = problem.removeprefix('Solve ')[:-1].split('=')
+    right,left = sorted(sides, key=lambda s: bool(re.search('[a-z]', s)))
+    factor,*terms = re.findall('[+-]?[0-9]+', left)
+    return f"{factor}x{''.join(sorted(terms))}={right}"
 
 def sequence_form(
     problem:str, # of `sequence`
@@ -254,7 +260,7 @@ def knights_form(
 
 # %% ../../nbs/2_data/01_worked.ipynb #dd511be1
 worked = dict(
-    compare=Family(compare, sorted_numbers), sort=Family(sort, sorted_numbers),
+    compare=Family(compare, sorted_numbers), sort=Family(sort, sorted_digits),
     chain=Family(chain, str), equation=Family(equation, equation_form),
     boolean=Family(boolean, boolean_form), sequence=Family(sequence, sequence_form),
     shop=Family(shop, shop_form), knights=Family(knights, knights_form, 1500),
