@@ -79,7 +79,7 @@ small = ('families= n_recurrence=4 d_model=32 n_heads=2 batch_size=16 steps=10 w
 def test_train_text(call, data, tmp_path):
     demo = 'demo', '--data', data, '--sets', small, '--out', tmp_path/'run'
     status, out, err = call(trm_train, *demo)
-    assert (status, err) == (0, '') and 'rows of train; left out:' in out
+    assert (status, err) == (0, '') and 'rows of train; columns: problem=problem' in out
     status, _, err = call(trm_train, *demo)
     assert status == 2 and 'already a run' in err and '--resume' in err
     assert call(trm_train, *demo, '--resume')[0] == 0
