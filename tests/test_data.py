@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -281,7 +282,7 @@ def hub(tmp_path):
                     else dict(type='directory', path=str(f.relative_to(top)), oid='0'*40) for f in files]
 
         def do_GET(self):
-            path, _, query = self.path.partition('?')
+            path, _, query = unquote(self.path).partition('?')
             api, repo = '/api/datasets/owner/name', '/datasets/owner/name/resolve/'
             if path.startswith(api+'/tree/'):
                 folder = path[len(api+'/tree/'):].partition('/')[2]
@@ -394,6 +395,23 @@ def one_line(tmp_path, endpoint, setup='', **says):
     paths = {f'hf://owner/{k}': v for k, v in says.items()}
     for path, line in open_there(tmp_path, endpoint, *paths, setup=setup).items():
         assert isinstance(line, str) and line.startswith(f'{path}: {paths[path]}') and '\n' not in line, line
+
+
+@pytest.mark.parametrize('setup', ['', over_the_network], ids=['downloaded', 'over the network'])
+def test_other_formats_on_the_hub(tmp_path, hub, setup):
+    "JSONL and packed CSV by file, folder and pattern, partitions, and one configuration at a time"
+    row = '{"question": "6+6", "answer": "12"}\n'
+    (hub.top/'lines').mkdir()
+    (hub.top/'lines/train.jsonl').write_text(row)
+    (hub.top/'lines/README.md').write_text('x')
+    with pa.output_stream(hub.top/'c.csv.gz', compression='gzip') as f: f.write(b'question,answer\n7+7,14\n')
+    for c in ('main', 'socratic'):
+        (hub.top/'sets'/c).mkdir(parents=True)
+        for n in ('train', 'test'): (hub.top/f'sets/{c}/{n}.jsonl').write_text(row)
+    paths = {'hf://owner/name/lines': ['6+6'], 'hf://owner/name/lines/train.jsonl': ['6+6'], 'hf://owner/name/li*/*.jsonl': ['6+6'],
+             'hf://owner/name/c.csv.gz': ['7+7'], 'hf://owner/name/sets/main': ['6+6']*2}
+    assert open_there(tmp_path, hub.url, *paths, setup=setup) == paths
+    one_line(tmp_path, hub.url, setup, **{'name/sets': 'has the configurations main, socratic; should be one of them, such as'})
 
 
 @pytest.mark.parametrize('setup', ['', over_the_network], ids=['downloaded', 'over the network'])
