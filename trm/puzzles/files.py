@@ -176,7 +176,7 @@ def read_board_table(
         return _tabulate(path, _read_text(path), chars, cells)
     return df
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #e489ee7b
+# %% ../../nbs/5_puzzles/06_files.ipynb #003d774e
 _damage = (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError,
            RecursionError, TokenError, csv.Error, pa.ArrowException)
 
@@ -186,7 +186,8 @@ def _complaining(path):
     try: yield
     except InputError: raise
     except _damage as e:
-        raise InputError(f"{path}: cannot be read ({first_line(e)[:80]}); should be boards") from None
+        why = first_line(e)[:80]
+        raise InputError(f"{path}: cannot be read ({why}); should be boards") from None
 
 # %% ../../nbs/5_puzzles/06_files.ipynb #edafd8d2
 def _read(path, chars, read, cells, by_hand):
