@@ -410,9 +410,9 @@ bad_puzzles = {
 }
 board_texts = {
     'txt of nothing': ('.txt', '', 'no rows'), 'txt of blank lines': ('.txt', '\n'*10**6, 'no rows'), 'txt of zeros': ('.txt', bytes(1000), 'p.txt'), 'txt of words': ('.txt', 'Hello\n'*3, '5 cells'),
-    'txt of invalid UTF-8': ('.txt', b'\xff\xfe'*50, 'p.txt'), 'txt with a line of 10 MB': ('.txt', '1'*10**7, '10,000,000 characters'), 'txt with a million lines': ('.txt', '12\n'*10**6, '2 cells'),
-    'txt of seven lines': ('.txt', '12..\n34..\n'*3+'..1.', '3 lines'), 'txt with a million columns': ('.txt', 'question'+',x'*10**6+'\n', 'columns'), 'txt of ragged rows': ('.txt', f'question;answer\n{q[0]};{a[0]};x;y\n', 'p.txt'),
-    'txt of short rows': ('.txt', f'question;answer\n{q[0]}\n', 'row 1'), 'txt of dashes': ('.txt', '-'*10**5, '100,000 characters'), 'txt of commas': ('.txt', ','*10**6, 'characters'),
+    'txt of invalid UTF-8': ('.txt', b'\xff\xfe'*50, 'p.txt'), 'txt with a line of 10 MB': ('.txt', '1'*10**7, 'p.txt'), 'txt with a million lines': ('.txt', '12\n'*10**6, '2 cells'),
+    'txt of seven lines': ('.txt', '12..\n34..\n'*3+'..1.', '3 lines'), 'txt with a million columns': ('.txt', 'question'+',x'*10**6+'\n', 'p.txt'), 'txt of ragged rows': ('.txt', f'question;answer\n{q[0]};{a[0]};x;y\n', 'p.txt'),
+    'txt of short rows': ('.txt', f'question;answer\n{q[0]}\n', 'row 1'), 'txt of dashes': ('.txt', '-'*10**5, '100,000 characters'), 'txt of commas': ('.txt', ','*10**6, 'p.txt'),
     'txt of brackets': ('.txt', '['*500, '0 cells'), 'txt of quotes': ('.txt', '"'*10**6+'\n', 'p.txt'), 'txt of questions': ('.txt', q[0]+'\n', 'no answers'),
     'csv without a header, ragged': ('.csv', f'{q[0]},{a[0]}\n{q[0]}\n', 'p.csv'), 'csv with a short answer': ('.csv', f'{q[0]},{a[0]}\n{q[0]},{a[0][1:]}\n', '15 cells'),
     'json of a number': ('.json', '7', 'p.json'), 'json that is deep': ('.json', '['*10**6, 'p.json'), 'json of mixed types': ('.json', '[{"question": 3, "answer": {"a": [null]}}]', 'row 1'), 'json cut': ('.jsonl', '{"question": "12', 'p.jsonl'),
