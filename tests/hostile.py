@@ -223,7 +223,7 @@ case('eval board restarts 10**6', 'eval', '{f}/board', '--restarts', str(10**6),
 case('eval board steps 10**9', 'eval', '{f}/board', '--steps', str(10**9), says='steps=1000000000')
 case('solve board steps 10**9', 'solve', '{f}/board', '--board', four, '--steps', str(10**9), says='steps=1000000000')
 case('solve board restarts 10**6', 'solve', '{f}/board', '--board', four, '--restarts', str(10**6), says='restarts=1000000')
-case('eval board data is text', 'eval', '{f}/board', '--data', '{f}/data.parquet', says='question')
+case('eval board data is text', 'eval', '{f}/board', '--data', '{f}/data.parquet', says='cells; should be 16')
 case('eval maze split minimal', 'eval', '{f}/maze', '--split', 'minimal', says='split=minimal')
 for i, name in enumerate(('../..', 'a/../../b', 'owner/../name', '..', 'owner/na--me', 'a/..', '~root/x', '', '/', 'n'*5000, 'own\ner/x', 'o/\x1b[31m', 'a\0/b',
                           'hf://owner/name', 'https://example.com/run', '-', '/dev/zero', '{f}/data.parquet', 'owner/name')):

@@ -23,8 +23,7 @@ from trm.puzzles.maze import check_maze
 from trm.engine.log import read_metrics
 from trm.network.weights import TRM
 from trm.data.pairs import open_pairs
-from trm.puzzles.board import maze_chars
-from trm.puzzles.board import sudoku_chars  # noqa: E402
+from trm.puzzles.board import maze_chars, sudoku_chars
 from trm.puzzles.files import read_boards, read_puzzles
 from trm.puzzles.solver import check_sudoku
 from trm.data.tokenizer import load_tokenizer

@@ -142,3 +142,34 @@ def test_shipped_weights(tmp_path):
     assert trm('solve', run, '--board', '.6..2.......65.1...1...6....13..4...').returncode == 0
     r = trm('eval', run)
     assert r.returncode == 2 and 'puzzles.parquet' in r.stderr and len(r.stderr.splitlines()) == 1
+
+
+def test_kaggle_file(tmp_path):
+    "A csv of quizzes and solutions is trained on, scored and solved as it stands, whatever `clues` a preset has"
+    df = make_sudoku(300, 4).to_frame(sudoku_chars(4))
+    (tmp_path/'k.csv').write_text(df.set_axis(['quizzes', 'solutions'], axis=1).replace('[.]', '0', regex=True).to_csv(index=False))
+    (tmp_path/'q.csv').write_text(df.set_axis(['q', 'a'], axis=1).assign(puzzle=df.answer).to_csv(index=False))
+    steps = small_board.replace('steps=30', 'steps=5').replace('puzzles=', 'seed=0 puzzles=')
+    for out, sets, clues in [('k', '', 0), ('more', ' clues=8', 8)]:
+        r = trm('train', 'sudoku4', '--data', 'k.csv', '--out', out, '--sets', steps+sets, cwd=tmp_path)
+        assert r.returncode == 0, r.stderr
+        assert json.loads((tmp_path/out/'config.json').read_text())['train']['clues'] == clues
+        r = trm('eval', out, '--data', 'q.csv', '--problem', 'q', '--solution', 'a', '--json', 'e.json', cwd=tmp_path)
+        assert r.returncode == 0, r.stderr
+        assert json.loads((tmp_path/'e.json').read_text())['n'] == 300 and '4-5 clues' in r.stdout and '8-9 clues' not in r.stdout
+    r = trm('solve', 'k', '--file', 'k.csv', cwd=tmp_path)
+    assert r.returncode == 0 and r.stderr.endswith('of 300 solved by the rules\n')
+    assert r.stdout.splitlines()[1].startswith(df.question[0]+',')
+
+
+@pytest.mark.parametrize('side', [8, 10, 12])
+def test_other_sides(side, tmp_path):
+    "What trains can be asked: a board of side 8, 10 or 12 pasted with bars"
+    df = make_sudoku(60, side).to_frame(sudoku_chars(side))
+    df.to_csv(tmp_path/'x.csv', index=False)
+    r = trm('train', 'sudoku4', '--data', 'x.csv', '--out', 'run', '--sets', small_board.replace('steps=30', 'steps=2')+f' side={side}', cwd=tmp_path)
+    assert r.returncode == 0, r.stderr
+    q, n = df.question[0], side//2
+    lines = [f"| {' '.join(q[i:i+n])} | {' '.join(q[i+n:i+side])} |" for i in range(0, side*side, side)]
+    r = trm('solve', 'run', '--board', '\n'.join(['+---+---+', *lines, '+---+---+']), cwd=tmp_path)
+    assert not r.stderr and told(r) is None

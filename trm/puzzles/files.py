@@ -94,10 +94,10 @@ def _read_text(path, free=2**26):
     if len(data)<=most: return data.decode('utf-8-sig')
     raise InputError(f"{path}: unpacks to more than {most>>20} MB; should hold boards")
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #6292f755
+# %% ../../nbs/5_puzzles/06_files.ipynb #ee85a636
 def _is_board(text, chars, cells):
     "Is a text long enough, and a board?"
-    try: return len(text)>=max(cells, 1) and len(parse_board(text, chars, cells))>0
+    try: return len(text)>=(cells or 1) and len(parse_board(text, chars, cells))>0
     except InputError: return False
 
 def _fields(text, sep): return csv.reader(StringIO(text, newline=''), delimiter=sep)
