@@ -223,7 +223,7 @@ case('eval board restarts 10**6', 'eval', '{f}/board', '--restarts', str(10**6),
 case('eval board steps 10**9', 'eval', '{f}/board', '--steps', str(10**9), says='steps=1000000000')
 case('solve board steps 10**9', 'solve', '{f}/board', '--board', four, '--steps', str(10**9), says='steps=1000000000')
 case('solve board restarts 10**6', 'solve', '{f}/board', '--board', four, '--restarts', str(10**6), says='restarts=1000000')
-case('eval board data is text', 'eval', '{f}/board', '--data', '{f}/data.parquet', says='question')
+case('eval board data is text', 'eval', '{f}/board', '--data', '{f}/data.parquet', says='cells; should be 16')
 case('eval maze split minimal', 'eval', '{f}/maze', '--split', 'minimal', says='split=minimal')
 for i, name in enumerate(('../..', 'a/../../b', 'owner/../name', '..', 'owner/na--me', 'a/..', '~root/x', '', '/', 'n'*5000, 'own\ner/x', 'o/\x1b[31m', 'a\0/b',
                           'hf://owner/name', 'https://example.com/run', '-', '/dev/zero', '{f}/data.parquet', 'owner/name')):
@@ -430,15 +430,15 @@ for name, what in {'p.jsonl': '{"problem": "'+long+'", "solution": "1"}\n'+row, 
 
 # boards
 
-for i, (b, says) in enumerate({'': '0 cells', '1': '1 cells', '12..34..a...1..2': "'A'", '5...............': "'5'", '11..............': 'both 1', '.'*16: 'solution', '.'*81: '81 cells; should be 16',
-                               '1'*256: '256 cells; should be 16', '²...............': '²', '\x1b[31m...........': 'should be one of', '7'*10**6: 'characters; should be 16', '١...............': 'should be one of'}.items()):
+for i, (b, says) in enumerate({'': '0 cells', '1': '1 cells', '12..34..a...1..2': "'a'", '5...............': "'5'", '11..............': 'both 1', '.'*16: 'solution', '.'*81: '81 cells; should be 16',
+                               '1'*256: '256 cells; should be 16', '²...............': '²', '\x1b[31m...........': '15 cells', '7'*10**6: 'characters; should be 16', '١...............': 'should be one of'}.items()):
     case(f'board {i} {b[:16]!r}', 'solve', '{f}/board', '--board', b, says=says)
 open_maze = 'S'+' '*34+'G'
 for i, (b, says) in enumerate({'S'*2+' '*33+'G': "2 cells 'S'", ' '*35+'G': "0 cells 'S'", 'S#'+' '*4+'##'+' '*27+'G': 'no way', 'S'+'x'*34+'G': "'x'", 'SG': 'square', 'S'*36: "36 cells 'S'",
                                'S   G\n': 'maze'}.items()):
     case(f'maze {i} {b[:12]!r}', 'solve', '{f}/maze', '--board', b, says=says)
 bad_boards = {
-    'missing': (None, 'none'), 'empty': ('', 'no boards'), 'of blank lines': ('\n\n\n', 'no boards'), 'of a header': ('question\n', 'no boards'),
+    'missing': (None, 'none'), 'empty': ('', 'no rows'), 'of blank lines': ('\n\n\n', 'no rows'), 'of a header': ('question\n', 'no rows'),
     'of UTF-16': ('question\n1234'.encode('utf-16'), 'UTF-8'), 'of invalid UTF-8': (b'question\n\xff\xfe..', 'UTF-8'), 'of zeros': (bytes(100), 'row 1'),
     'with a field of 10 MB': ('question\n'+'1'*10**7, '10,000,000 characters; should be 16'), 'with unbalanced quotes': ('question\n"1234', 'row 1'), 'of parquet': ((1, 'data.parquet'), 'UTF-8'),
     'of letters': ('question\nabcdefghijklmnop\n', 'row 1'), 'of wrong length': ('question\n123\n1234\n', 'row 1'), 'of large digits': ('question\n9...............\n', 'row 1'),
@@ -510,9 +510,9 @@ bad_puzzles = {
 }
 board_texts = {
     'txt of nothing': ('.txt', '', 'no rows'), 'txt of blank lines': ('.txt', '\n'*10**6, 'no rows'), 'txt of zeros': ('.txt', bytes(1000), 'p.txt'), 'txt of words': ('.txt', 'Hello\n'*3, '5 cells'),
-    'txt of invalid UTF-8': ('.txt', b'\xff\xfe'*50, 'p.txt'), 'txt with a line of 10 MB': ('.txt', '1'*10**7, '10,000,000 characters'), 'txt with a million lines': ('.txt', '12\n'*10**6, '2 cells'),
-    'txt of seven lines': ('.txt', '12..\n34..\n'*3+'..1.', '3 lines'), 'txt with a million columns': ('.txt', 'question'+',x'*10**6+'\n', 'columns'), 'txt of ragged rows': ('.txt', f'question;answer\n{q[0]};{a[0]};x;y\n', 'p.txt'),
-    'txt of short rows': ('.txt', f'question;answer\n{q[0]}\n', 'row 1'), 'txt of dashes': ('.txt', '-'*10**5, '100,000 characters'), 'txt of commas': ('.txt', ','*10**6, 'characters'),
+    'txt of invalid UTF-8': ('.txt', b'\xff\xfe'*50, 'p.txt'), 'txt with a line of 10 MB': ('.txt', '1'*10**7, 'p.txt'), 'txt with many lines': ('.txt', '12\n'*10**5, '2 cells'),
+    'txt of seven lines': ('.txt', '12..\n34..\n'*3+'..1.', '3 lines'), 'txt with a million columns': ('.txt', 'question'+',x'*10**6+'\n', 'p.txt'), 'txt of ragged rows': ('.txt', f'question;answer\n{q[0]};{a[0]};x;y\n', 'p.txt'),
+    'txt of short rows': ('.txt', f'question;answer\n{q[0]}\n', 'p.txt'), 'txt of dashes': ('.txt', '-'*10**5, '100,000 characters'), 'txt of commas': ('.txt', ','*10**6, 'p.txt'),
     'txt of brackets': ('.txt', '['*500, '0 cells'), 'txt of quotes': ('.txt', '"'*10**6+'\n', 'p.txt'), 'txt of questions': ('.txt', q[0]+'\n', 'no answers'),
     'csv without a header, ragged': ('.csv', f'{q[0]},{a[0]}\n{q[0]}\n', 'p.csv'), 'csv with a short answer': ('.csv', f'{q[0]},{a[0]}\n{q[0]},{a[0][1:]}\n', '15 cells'),
     'json of a number': ('.json', '7', 'p.json'), 'json that is deep': ('.json', '['*10**6, 'p.json'), 'json of mixed types': ('.json', '[{"question": 3, "answer": {"a": [null]}}]', 'row 1'), 'json cut': ('.jsonl', '{"question": "12', 'p.jsonl'),
@@ -523,7 +523,7 @@ board_texts = {
 bad_puzzles |= {k: (suffix, partial(file, name='p'+suffix, what=what), says) for k, (suffix, what, says) in board_texts.items()}
 for k, (suffix, make, says) in bad_puzzles.items():
     case(f'eval on {k}', 'eval', '{f}/board', '--data', '{d}/p'+suffix, make=make, says=says.replace('p:', 'p'))
-    if k in board_texts and k!='txt of questions': case(f'solve {k}', 'solve', '{f}/board', '--file', '{d}/p'+suffix, make=make, says='p'+suffix)
+    if k in board_texts and k not in ('txt of questions', 'csv with a short answer'): case(f'solve {k}', 'solve', '{f}/board', '--file', '{d}/p'+suffix, make=make, says='p'+suffix)
     if k in ('csv of zeros','parquet of nulls','arrays of 10 GB','csv of letters','txt of questions'):
         case(f'train on {k}', 'train', 'sudoku4', '--data', '{d}/p'+suffix, '--out', '{d}/new', '--sets', small_board, make=make, says=says.replace('p:', 'p'))
 

@@ -12,8 +12,8 @@ from trm.puzzles.files import read_puzzles, write_puzzles
 from trm.puzzles.solver import make_sudoku
 
 good = '12..34....1....2'  # one solution: 1243342123144132
-bad = {'12..34....1....': '15 cells', '12..34....1...x2': 'row 4, column 3', '11..34....1....2': 'row 1, column 1 and row 1, column 2',
-       '12..34....1...2.': 'no solution', '.'*16: 'more than one solution', '.'*81: '9x9; should be 4x4'}
+bad = {'12..34....1....': '15 cells', '12..34....1...z2': 'row 4, column 3', '11..34....1....2': 'row 1, column 1 and row 1, column 2',
+       '12..34....1...2.': 'no solution', '.'*16: 'more than one solution', '.'*81: '81 cells; should be 16'}
 
 
 @pytest.mark.parametrize('board', bad, ids=bad.values())
@@ -87,10 +87,10 @@ def test_eval_restarts(board_run, tmp_path):
 
 def test_bad_puzzles(tmp_path):
     df = make_sudoku(200, 4).to_frame(sudoku_chars(4))
-    for name, table, word in [('column', df.rename(columns=dict(answer='solution')), 'answer'),
+    for name, table, word in [('column', df.drop(columns='answer'), 'no answers'),
                               ('short', df.assign(answer=[a[:-1] for a in df.answer]), 'side=4'),
                               ('false', df.assign(answer=df.answer.iloc[::-1].values), 'breaks the rules'),
-                              ('sign', df.assign(question=['x'+q[1:] for q in df.question]), "'x'"),
+                              ('sign', df.assign(question=['z'+q[1:] for q in df.question]), "'z'"),
                               ('six', make_sudoku(40, 6).to_frame(sudoku_chars(6)), '36 cells')]:
         table.to_csv(tmp_path/f'{name}.csv', index=False)
         refused(trm('train', 'sudoku4', '--data', f'{name}.csv', '--out', 'run', '--sets', small_board, cwd=tmp_path), word)
@@ -142,3 +142,34 @@ def test_shipped_weights(tmp_path):
     assert trm('solve', run, '--board', '.6..2.......65.1...1...6....13..4...').returncode == 0
     r = trm('eval', run)
     assert r.returncode == 2 and 'puzzles.parquet' in r.stderr and len(r.stderr.splitlines()) == 1
+
+
+def test_kaggle_file(tmp_path):
+    "A csv of quizzes and solutions is trained on, scored and solved as it stands, whatever `clues` a preset has"
+    df = make_sudoku(300, 4).to_frame(sudoku_chars(4))
+    (tmp_path/'k.csv').write_text(df.set_axis(['quizzes', 'solutions'], axis=1).replace('[.]', '0', regex=True).to_csv(index=False))
+    (tmp_path/'q.csv').write_text(df.set_axis(['q', 'a'], axis=1).assign(puzzle=df.answer).to_csv(index=False))
+    steps = small_board.replace('steps=30', 'steps=5').replace('puzzles=', 'seed=0 puzzles=')
+    for out, sets, clues in [('k', '', 0), ('more', ' clues=8', 8)]:
+        r = trm('train', 'sudoku4', '--data', 'k.csv', '--out', out, '--sets', steps+sets, cwd=tmp_path)
+        assert r.returncode == 0, r.stderr
+        assert json.loads((tmp_path/out/'config.json').read_text())['train']['clues'] == clues
+        r = trm('eval', out, '--data', 'q.csv', '--problem', 'q', '--solution', 'a', '--json', 'e.json', cwd=tmp_path)
+        assert r.returncode == 0, r.stderr
+        assert json.loads((tmp_path/'e.json').read_text())['n'] == 300 and '4-5 clues' in r.stdout and '8-9 clues' not in r.stdout
+    r = trm('solve', 'k', '--file', 'k.csv', cwd=tmp_path)
+    assert r.returncode == 0 and r.stderr.endswith('of 300 solved by the rules\n')
+    assert r.stdout.splitlines()[1].startswith(df.question[0]+',')
+
+
+@pytest.mark.parametrize('side', [8, 10, 12])
+def test_other_sides(side, tmp_path):
+    "What trains can be asked: a board of side 8, 10 or 12 pasted with bars"
+    df = make_sudoku(60, side).to_frame(sudoku_chars(side))
+    df.to_csv(tmp_path/'x.csv', index=False)
+    r = trm('train', 'sudoku4', '--data', 'x.csv', '--out', 'run', '--sets', small_board.replace('steps=30', 'steps=2')+f' side={side}', cwd=tmp_path)
+    assert r.returncode == 0, r.stderr
+    q, n = df.question[0], side//2
+    lines = [f"| {' '.join(q[i:i+n])} | {' '.join(q[i+n:i+side])} |" for i in range(0, side*side, side)]
+    r = trm('solve', 'run', '--board', '\n'.join(['+---+---+', *lines, '+---+---+']), cwd=tmp_path)
+    assert not r.stderr and told(r) is None

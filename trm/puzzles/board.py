@@ -38,7 +38,7 @@ def box_shape(
     "The squarest box with `side` cells"
     rows = max((r for r in range(2, isqrt(max(side, 0))+1) if side%r==0), default=0)
     if not rows:
-        raise InputError(f"side={side}: has no boxes; should be a product, as 4, 6, 8, 9, 10, 12, 16")
+        raise InputError(f"side={side}: has no boxes; should be a product, 4, 6, 8, 9, 10, 12, ...")
     return rows,side//rows
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #d060dcad

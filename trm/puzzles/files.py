@@ -94,21 +94,22 @@ def _read_text(path, free=2**26):
     if len(data)<=most: return data.decode('utf-8-sig')
     raise InputError(f"{path}: unpacks to more than {most>>20} MB; should hold boards")
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #6292f755
+# %% ../../nbs/5_puzzles/06_files.ipynb #ee85a636
 def _is_board(text, chars, cells):
     "Is a text long enough, and a board?"
-    try: return len(text)>=max(cells, 1) and len(parse_board(text, chars, cells))>0
+    try: return len(text)>=(cells or 1) and len(parse_board(text, chars, cells))>0
     except InputError: return False
 
 def _fields(text, sep): return csv.reader(StringIO(text, newline=''), delimiter=sep)
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #87767dae
+# %% ../../nbs/5_puzzles/06_files.ipynb #d30e5c19
 def _look(lines, chars, cells):
     "Separator and has-a-header of a table, told by its first two lines; None if it is no table"
     names = {*known_boards['question'], *known_boards['answer']}
-    for sep in '\t;,':
-        rows = [next(_fields(line, sep), []) for line in lines]
+    tables = {sep: [next(_fields(line, sep), []) for line in lines] for sep in '\t;,'}
+    for sep,rows in tables.items():
         if names & {f.strip().lower() for f in rows[0]}: return sep,True
+    for sep,rows in tables.items():
         for i,row in enumerate(rows):
             if any(_is_board(f, chars, cells) for f in row): return sep,i>0
 
@@ -119,18 +120,20 @@ def _split_table(path, text, sep, header):
     names = rows.pop(0) if header else [f'column {i+1}' for i in range(len(rows[0]))]
     return pd.DataFrame(rows, columns=_check_names(names, path))
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #3fbcd6ea
-def _is_row(line, chars, side):
-    "Is a line of text a row of a board?"
-    try: cells = read_cells(line, side) if '.' in chars else line
-    except InputError: cells = line
-    return len(cells)==side and bool(look_up([cells], chars).all())
+# %% ../../nbs/5_puzzles/06_files.ipynb #794d8728
+def _is_row(line, known, side):
+    "Is a line of text a row of a board with the characters `known`?"
+    if len(line)==side and known.issuperset(line): return True
+    try: cells = read_cells(line, side) if len(line)>side and '|' not in known else ''
+    except InputError: return False
+    return len(cells)==side and known.issuperset(cells)
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #56f9f36a
+# %% ../../nbs/5_puzzles/06_files.ipynb #315fe812
 def _rows(text, chars, side):
     "Number and text of lines that are rows, and of others that are no rulers"
+    known = {c for c in map(chr, range(128)) if look_up([c], chars).all()}
     lines = [*enumerate(text.splitlines(), 1)]
-    rows = {i for i,line in lines if _is_row(line, chars, side)}
+    rows = {i for i,line in lines if _is_row(line, known, side)}
     dashes = any('-' in line for i,line in lines if i in rows and not is_ruler(line))
     return [(i, line, i in rows) for i,line in lines if dashes and i in rows or not is_ruler(line)]
 
@@ -157,7 +160,7 @@ def _tabulate(path, text, chars, cells):
     boards = _read_lines(path, text, chars, cells) if cells else []
     return boards if len(boards) else pd.DataFrame(dict(question=lines))
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #16292bf2
+# %% ../../nbs/5_puzzles/06_files.ipynb #a0018d5a
 def read_board_table(
     path,           # a file
     chars:str,      # the alphabet: `sudoku_chars(side)` or `maze_chars`
@@ -171,12 +174,13 @@ def read_board_table(
     df = _read_table(path, read)
     if kind!='csv': return df
     if any(_is_board(name, chars, cells) for name in df):  # it had no header
-        df = pd.concat([pd.DataFrame([[*df]], columns=df.columns), df], ignore_index=True)
+        first,df.columns = [*df],[f'column {i+1}' for i in range(len(df.columns))]
+        df = pd.concat([pd.DataFrame([first], columns=df.columns), df], ignore_index=True)
     if len(df) and not find_board_columns(df, chars, cells):
         return _tabulate(path, _read_text(path), chars, cells)
     return df
 
-# %% ../../nbs/5_puzzles/06_files.ipynb #e489ee7b
+# %% ../../nbs/5_puzzles/06_files.ipynb #003d774e
 _damage = (OSError, ValueError, EOFError, NotImplementedError, MemoryError, SyntaxError,
            RecursionError, TokenError, csv.Error, pa.ArrowException)
 
@@ -186,7 +190,8 @@ def _complaining(path):
     try: yield
     except InputError: raise
     except _damage as e:
-        raise InputError(f"{path}: cannot be read ({first_line(e)[:80]}); should be boards") from None
+        why = first_line(e)[:80]
+        raise InputError(f"{path}: cannot be read ({why}); should be boards") from None
 
 # %% ../../nbs/5_puzzles/06_files.ipynb #edafd8d2
 def _read(path, chars, read, cells, by_hand):

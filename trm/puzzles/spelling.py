@@ -174,12 +174,12 @@ def sudoku_side(
     side = len(chars)-1
     return side if 1<=side<=35 and chars==sudoku_chars(side) else 0
 
-# %% ../../nbs/5_puzzles/01_spelling.ipynb #77656d97
+# %% ../../nbs/5_puzzles/01_spelling.ipynb #00cd0ac5
 def parse_columns(
     columns:dict,   # name: boards, texts in any spelling, or lists or arrays of numbers
     chars:str,      # the alphabet: `sudoku_chars(side)` or `maze_chars`
     where:str='',   # file the boards come from, for errors
-    cells:int=None, # cells that a board should have; None: of a Sudoku side², else those of the first
+    cells:int=None, # cells of a board; None: of a Sudoku side², else those of the first
 ): # dict of (n,cells) uint8 tokens
     "The tokens of columns of boards that are spelt alike"
     side,at = sudoku_side(chars),{k: ', '.join(filter(None, (str(where), k))) for k in columns}
