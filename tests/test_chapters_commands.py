@@ -329,8 +329,8 @@ def test_data_that_moved(call, tmp_path):
     assert call(trm_train, *demo, small, '--data', old)[0] == 0
     old.unlink()
     longer = small.replace('steps=10', 'steps=15')
-    status, _, err = call(trm_train, *demo, longer, '--data', pairs_file(tmp_path/'other.parquet', 200), '--resume')
-    assert (status, err.count('\n')) == (2, 1) and 'begin with other rows' in err and f'--start {run}' in err
+    status, _, err = call(trm_train, *demo, longer, '--data', pairs_file(tmp_path/'other.parquet', 299), '--resume')
+    assert (status, err.count('\n')) == (2, 1) and 'hold other rows' in err and f'--start {run}' in err
     status, out, _ = call(trm_train, *demo, longer, '--data', new, '--resume')
     assert status == 0 and '10 steps were done under steps=10' in out
     d = read_json(run/'config.json')

@@ -9,6 +9,7 @@ __all__ = ['TrainTask', 'Task', 'BoardTask', 'check_task', 'TextTask', 'check_te
 from itertools import count
 from pathlib import Path
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -319,6 +320,14 @@ def question(self:TextTask,
     "The problem in a prompt, without the words around it"
     before,after = (w.strip() for w in format_prompt('|').split('|'))
     return self.text(ids).removeprefix(before).removesuffix(after).strip()
+
+# %% ../../nbs/4_training/03_task.ipynb #8ca6f526
+@patch
+def fingerprint(self:TextTask): # text
+    "What tells the training rows from others: their lengths, and their first tokens"
+    if self.stream: return str(self.dataset('valid').pairs.num_rows)
+    ds = self.dataset('train')
+    return f"{len(ds)} {crc32(np.array(ds.lens))} {crc32(np.array(ds.tokens[:2**26]))}"
 
 # %% ../../nbs/4_training/03_task.ipynb #82a07c78
 @patch
