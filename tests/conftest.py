@@ -2,13 +2,19 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from trm.data.problems import make_problems, write_problems
 
 root = Path(__file__).parent.parent
+# copies in parquet go to a cache of this session; matplotlib keeps its own
+os.environ.setdefault('MPLCONFIGDIR', matplotlib.get_cachedir())
+cache = tempfile.TemporaryDirectory()
+os.environ['XDG_CACHE_HOME'] = cache.name
 small = ('families= n_recurrence=4 d_model=16 n_heads=2 batch_size=8 steps=30 warmup_steps=3 eval_every=10 save_every=10 log_every=5 '
          'eval_rows=20 max_seq_len=60 max_vocab=300 device=cpu')
 small_board = ('puzzles=60 d_model=16 n_heads=2 n_recurrence=4 batch_size=8 steps=30 warmup_steps=3 eval_every=10 save_every=10 '

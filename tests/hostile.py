@@ -209,14 +209,14 @@ case('inspect limit ²', 'inspect', '{f}/data.parquet', '--limit', '²', says='l
 case('inspect max_seq_len -5', 'inspect', '{f}/data.parquet', '--max_seq_len=-5', says='max_seq_len=-5')
 case('inspect an unknown column', 'inspect', '{f}/data.parquet', '--problem', '\x1b[2Jx\n', says='no column')
 case('inspect with no tokenizer', 'inspect', '{f}/data.parquet', '--tokenizer', '{f}/data.parquet', says='not readable as json')
-case('inspect nothing', 'inspect', '', says='no parquet file')
-case('inspect a device', 'inspect', '/dev/zero', says='no parquet file')
-case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no parquet file')
-case('inspect a folder with nothing in it', 'inspect', '{d}', says='no parquet file')
-case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no parquet file')
+case('inspect nothing', 'inspect', '', says='no data file')
+case('inspect a device', 'inspect', '/dev/zero', says='no data file')
+case('inspect a fifo', 'inspect', '{d}/p.parquet', make=partial(fifo, name='p.parquet'), says='no data file')
+case('inspect a folder with nothing in it', 'inspect', '{d}', says='no data file')
+case('inspect a pattern that matches nothing', 'inspect', '{d}/*.parquet', says='no data file')
 for k, v, says in (('steps', 10**9, 'steps=1000000000'), ('steps', 0, 'steps=0'), ('limit', 0, 'limit=0'), ('limit', -1, 'limit=-1'), ('steps', '1'*5000, 'steps'),
                    ('split', '../..', 'split=../..'), ('split', 'minimal', 'split=minimal'), ('select', '\x1b[31m', 'select='), ('restarts', 10**6, 'restarts'),
-                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no parquet file')):
+                   ('json', '{d}/none/x.json', 'none'), ('json', '{d}', 'should be a file'), ('json', '/', 'should be a file'), ('data', '{d}/none', 'no data file')):
     case(f'eval text {k}={str(v)[:12]}'.replace('/', '|'), 'eval', '{f}/text', f'--{k}', str(v) if not str(v).startswith('-') else str(v), says=says)
 case('eval board restarts 10**6', 'eval', '{f}/board', '--restarts', str(10**6), says='restarts=1000000')
 case('eval board steps 10**9', 'eval', '{f}/board', '--steps', str(10**9), says='steps=1000000000')
@@ -280,7 +280,7 @@ bad_pairs = {
     'of numbers': (partial(pairs, name='p.parquet', cols=dict(problem=[1,2], solution=[3,4])), 'int64'),
     'of lists': (partial(pairs, name='p.parquet', cols=dict(problem=[['a'],['b']], solution=[['a'],['b']])), 'list'),
     'of decimals and dates': (partial(pairs, name='p.parquet', cols=dict(problem=pa.array([1,2], pa.decimal128(5)), solution=pa.array([1,2], pa.date32()))), 'decimal'),
-    'of bytes': (partial(pairs, name='p.parquet', cols=dict(problem=pa.array([b'\xff','b']), solution=pa.array([b'a',b'b']))), 'binary'),
+    'of bytes': (partial(pairs, name='p.parquet', cols=dict(problem=pa.array([b'\xff','b']), solution=pa.array([b'a',b'b']))), 'UTF-8'),
     'of invalid UTF-8': (invalid_utf8, 'p.parquet'),
     'of all nulls': (partial(pairs, name='p.parquet', cols=dict(problem=pa.nulls(5), solution=pa.nulls(5))), 'null'),
     'of a folder with mixed columns': (mixed, 'b.parquet'),
@@ -326,6 +326,106 @@ case('solve a problem of bytes', 'solve', '{f}/text', '1+\udcff', says='problem'
 case('solve with no problem', 'solve', '{f}/text', says='should be asked')
 case('solve a board with a text run', 'solve', '{f}/text', '--board', four, says='should be asked')
 case('solve two things', 'solve', '{f}/board', '--board', four, '--file', '{f}/x.csv', says='should be asked')
+
+# tables that are not parquet
+
+
+def packed(d, f, name, what, times=1):
+    "Bytes, written again and again, behind the compression that the name tells"
+    with pa.output_stream(d/name, compression='gzip' if name.endswith('.gz') else 'zstd') as h:
+        for _ in range(times): h.write(what)
+
+
+def arrow(d, f, change=lambda b: b, name='p.arrow', options=None, cols=good):
+    "An arrow file that was changed"
+    t, out = pa.table(cols), pa.BufferOutputStream()
+    with pa.ipc.new_file(out, t.schema, options=options) as w: w.write_table(t)
+    write(d/name, change(out.getvalue().to_pybytes()))
+
+
+def arrow_bomb(d, f, name='p.arrow'):
+    "A batch whose packed buffers hold 2 GB of zeros"
+    zeros = pa.array(np.zeros(2**28, np.int64))
+    with pa.OSFile(str(d/name), 'wb') as out, pa.ipc.new_file(out, pa.schema(dict(problem=pa.int64())), options=pa.ipc.IpcWriteOptions(compression='zstd')) as w:
+        w.write_batch(pa.record_batch([zeros], ['problem']))
+
+
+def saved(d, f, state):
+    (d/'set').mkdir(); arrow(d/'set', f, name='data-00000-of-00001.arrow'); write(d/'set/state.json', json.dumps(state))
+
+
+def loop(d, f):
+    "Folders that hold links to themselves"
+    (d/'a/b').mkdir(parents=True); (d/'a/b/c').symlink_to(d/'a'); (d/'a/d').symlink_to(d); (d/'a/x.csv').symlink_to(d/'a/x.csv')
+
+
+row = '{"problem": "1+1", "solution": "2"}\n'
+line = 'problem,solution\n1+1,2\n'
+lots = ','.join(f'c{i}' for i in range(10**5))
+bad_tables = {
+    'jsonl of a cut row': ('p.jsonl', partial(file, what=row*9+row[:20]), 'row 10: not readable as json'),
+    'jsonl of a broken row': ('p.jsonl', partial(file, what=row*9+'{"problem": oh}\n'+row*9), 'row 10: not readable as json'),
+    'jsonl of numbers': ('p.jsonl', partial(file, what='1\n2\n'), 'should be an object'),
+    'jsonl of a deep row': ('p.jsonl', partial(file, what='{"problem": '+'['*10**6), 'p.jsonl: row 1'),
+    'jsonl of a deep chat': ('p.jsonl', partial(file, what=json.dumps(dict(messages='['*10**6))+'\n'), 'p.jsonl'),
+    'jsonl of bytes': ('p.jsonl', partial(file, what=row.encode()*9+b'{"problem": "\xff"}'), 'row 10, column'),
+    'jsonl of surrogates': ('p.jsonl', partial(file, what='{"problem": "\\ud800", "solution": "1"}\n'), 'UTF-8'),
+    'jsonl of NUL bytes': ('p.jsonl', partial(file, what=bytes(1000)), 'row 1'),
+    'jsonl of 100,000 columns': ('p.jsonl', partial(file, what=json.dumps({f'c{i}': i for i in range(10**5)})), 'at most 1,000'),
+    'jsonl of a new column in each row': ('p.jsonl', partial(file, what=''.join(f'{{"c{i}": 1}}\n' for i in range(10**5))), 'at most 1,000'),
+    'jsonl of a row of 300 MB': ('p.jsonl.gz', partial(packed, what=b'7'*2**20, times=300), 'p.jsonl.gz'),
+    'jsonl of a text of 300 MB': ('p.jsonl', lambda d, f, name: (d/name).write_bytes(b'{"problem": "'+b'7'*3*10**8+b'"}'), 'more than 16 MB'),
+    'jsonl of many small things': ('p.jsonl', lambda d, f, name: write(d/name, '{"problem": ['+'{},'*4*10**6+'{}]}'), 'p.jsonl'),
+    'jsonl of an int of a million digits': ('p.jsonl', partial(file, what='{"a": '+'9'*10**6+'}'), 'p.jsonl'),
+    'json of a list that does not end': ('p.json', partial(file, what='['+row.strip()+',\n'+row), 'row 3'),
+    'json of columns of two lengths': ('p.json', partial(file, what='{"problem": ["a"], "solution": []}'), 'equally long'),
+    'json that is empty': ('p.json', partial(file, what=''), 'no rows'),
+    'json in UTF-16': ('p.json', partial(file, what=row.encode('utf-16')), 'p.json'),
+    'csv of ragged rows': ('p.csv', partial(file, what=line+'1,2,3\n'), 'Row #3'),
+    'csv of a short row': ('p.csv', partial(file, what=line+'1\n'), 'Row #3'),
+    'csv of bytes': ('p.csv', partial(file, what=line.encode()+b'\xff,1\n'), 'Row #3'),
+    'csv of late bytes': ('p.csv', partial(file, what=line.encode()*10**5+b'\xff,1\n'), 'p.csv'),
+    'csv of NUL bytes': ('p.csv', partial(file, what=bytes(10**6)), 'p.csv'),
+    'csv of 100,000 columns': ('p.csv', partial(file, what=f'{lots}\n{lots}\n'), 'p.csv'),
+    'csv with a column twice': ('p.csv', partial(file, what='problem,problem\n1,2\n'), 'twice'),
+    'csv of a row of 300 MB': ('p.csv', lambda d, f, name: (d/name).write_bytes(line.encode()+b'"'+b'7'*3*10**8+b'",1\n'), '12 MB'),
+    'csv with an open quote': ('p.csv', partial(file, what=line+'"1,2\n'+'3,4\n'*10), 'p.csv'),
+    'csv of a header only': ('p.csv', partial(file, what='problem,solution\n'), 'no rows'),
+    'csv that is empty': ('p.csv', partial(file, what=''), 'no rows'),
+    'csv without names': ('p.csv', partial(file, what='What is 1+1?;2\nWhat is 1+2?;3\n'), '--problem'),
+    'csv in UTF-16': ('p.csv', partial(file, what=line.encode('utf-16')), 'UTF-8'),
+    'csv.gz that is no gz': ('p.csv.gz', partial(file, what=line), 'p.csv.gz'),
+    'csv.gz of 10 GB': ('p.csv.gz', partial(packed, what=bytes(2**20), times=10_240), 'p.csv.gz'),
+    'csv.zst of 1 GB of rows': ('p.csv.zst', partial(packed, what=b'1,2\n'*2**18, times=1000), 'a thousand times its size'),
+    'jsonl.zst of 1 GB of rows': ('p.jsonl.zst', partial(packed, what=row.encode()*10**4, times=3000), 'a thousand times its size'),
+    'parquet.zst of 10 GB': ('p.parquet.zst', partial(packed, what=bytes(2**20), times=10_240), 'a thousand times its size'),
+    'arrow.gz of zeros': ('p.arrow.gz', partial(packed, what=bytes(2**20), times=1024), 'p.arrow.gz'),
+    'arrow of wrong magic': ('p.arrow', partial(arrow, change=lambda b: b'ARROW2'+b[6:]), 'ARROW1'),
+    'arrow that is cut': ('p.arrow', partial(arrow, change=lambda b: b[:len(b)//2]), 'p.arrow'),
+    'arrow of zeros': ('p.arrow', partial(arrow, change=lambda b: b'ARROW1\0\0'+bytes(1000)), 'p.arrow'),
+    'arrow of a schema of 2 GB': ('p.arrow', partial(arrow, change=lambda b: b[:12]+b'\xff\xff\xff\x7f'+b[16:]), 'p.arrow'),
+    'arrow of 2 GB of zeros': ('p.arrow', arrow_bomb, 'should be at most 256'),
+    'arrow of numbers': ('p.arrow', partial(arrow, cols=dict(problem=[1, 2], solution=[3, 4])), 'int64'),
+    'saved set without its file': ('set', lambda d, f, name: saved(d, f, dict(_data_files=[dict(filename='x.arrow')])), 'state.json'),
+    'saved set with files elsewhere': ('set', lambda d, f, name: saved(d, f, dict(_data_files=[dict(filename='../../etc/passwd')])), 'state.json'),
+    'saved set of a strange state': ('set', lambda d, f, name: saved(d, f, dict(_data_files=[dict(filename=['x'])])), 'state.json'),
+    'folder named x.csv': ('x.csv', lambda d, f, name: (d/name).mkdir(), 'no data file'),
+    'fifo named p.csv': ('p.csv', fifo, 'no data file'),
+    'link to a device': ('p.csv', lambda d, f, name: (d/name).symlink_to('/dev/zero'), 'no data file'),
+    'folder of loops': ('a', lambda d, f, name: loop(d, f), 'no data file'),
+    'folder of two formats': ('', lambda d, f, name: (write(d/'a.csv', line), write(d/'b.jsonl', row)), 'of one format'),
+    'folder of configurations': ('', lambda d, f, name: [((d/c).mkdir(), write(d/c/'train.csv', line), write(d/c/'test.csv', line)) for c in 'ab'], 'configurations a, b'),
+    'chats of strangers': ('p.jsonl', partial(file, what=json.dumps(dict(messages=[dict(role='alice', content='a'), dict(role='carol', content='b')]))), 'alice'),
+}
+for k, (at, make, says) in bad_tables.items():
+    made = partial(make, name=at) if at else partial(make, name='')
+    case(f'inspect a {k}', 'inspect', f'{{d}}/{at}', make=made, says=says)
+    if k in ('jsonl of a broken row','csv of ragged rows','csv.zst of 1 GB of rows','arrow that is cut','csv without names'):
+        case(f'train on a {k}', 'train', 'demo', '--data', f'{{d}}/{at}', '--out', '{d}/new', '--sets', small, make=made, says=says)
+        case(f'tokenizer of a {k}', 'tokenizer', f'{{d}}/{at}', '--out', '{d}/t.json', make=made, says=says)
+        case(f'eval on a {k}', 'eval', '{f}/text', '--data', f'{{d}}/{at}', make=made, says=says)
+for name, what in {'p.jsonl': '{"problem": "'+long+'", "solution": "1"}\n'+row, 'p.csv': line+f'"{long}",2\n'}.items():
+    case(f'inspect a text of 10 MB in {name}', 'inspect', f'{{d}}/{name}', make=partial(file, name=name, what=what), says='10000000', status=0)
 
 # boards
 

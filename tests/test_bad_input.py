@@ -39,7 +39,7 @@ def bad_file(kind, d, data):
     return p
 
 
-kinds = dict(missing='no parquet file', text='not a parquet', truncated='truncated', zero_bytes='parquet', no_rows='no rows',
+kinds = dict(missing='no data file', text='not a parquet', truncated='truncated', zero_bytes='parquet', no_rows='no rows',
              columns='alpha', numbers='should be', blank='blank', long='long')
 
 

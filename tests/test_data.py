@@ -399,7 +399,7 @@ def one_line(tmp_path, endpoint, setup='', **says):
 @pytest.mark.parametrize('setup', ['', over_the_network], ids=['downloaded', 'over the network'])
 def test_what_the_hub_lacks_is_one_line(tmp_path, hub, setup):
     one_line(tmp_path, hub.url, setup, **{'name/missing.parquet': 'no such file in this data set',
-                                          'name/nowhere':         'no parquet file there',
+                                          'name/nowhere':         'no data file there',
                                           'other/data':           'no such data set, or it wants a login',
                                           'other/file.parquet':   'no such data set, or it wants a login'})
 

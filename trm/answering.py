@@ -15,7 +15,7 @@ import torch
 
 from .data.answers import extract_answer
 from .data.pairs import known_pairs
-from .data.tables import format_of, read_batches, read_frame
+from .data.tables import format_of, read_frame
 from .files import InputError, check_file, write_file
 from .network.weights import TRM
 from .runs import check_restarts, on_boards, read_table
@@ -178,9 +178,8 @@ def read_problems(
     most:int=10**6,  # problems
 ): # list of texts
     "Problems to be answered"
-    kind,_ = format_of(path)
-    if kind is None: df = _read_lines(path)
-    else: df = read_frame(path, read_table if kind=='parquet' else read_batches)
+    if format_of(path)[0] is None: df = _read_lines(path)
+    else: df = read_frame(path, read_table)
     try: texts = df[problem_column(df, column)].fillna('').astype(str).tolist()
     except InputError as e: raise InputError(f"{path}: {e}") from None
     if not 0<len(texts)<=most:

@@ -132,9 +132,9 @@ def _check_positive(**kw):
 # %% ../nbs/8_commands/02_cli.ipynb #ca636dc4
 @command
 def trm_inspect(
-    parquet:str,         # file, folder, pattern or hf://owner/dataset/file
-    problem:str=None,    # column of the problems, where it cannot be guessed
-    solution:str=None,   # column of the solutions
+    data:str,            # file, folder, pattern or hf://owner/dataset
+    problem:str='',      # column of the problems, where it cannot be guessed
+    solution:str='',     # column of the solutions
     tokenizer:str=None,  # a tokenizer.json, to count tokens
     max_seq_len:int=None,# count rows that would be left out
     limit:int=None,      # look at so many rows
@@ -144,7 +144,7 @@ def trm_inspect(
     from trm.data.tokenizer import format_text, load_tokenizer
     from trm.engine.strangers import check_tokenizer, open_carefully
     _check_positive(max_seq_len=max_seq_len)
-    pairs = open_carefully(parquet, problem, solution)
+    pairs = open_carefully(data, problem, solution)
     tok = load_tokenizer(check_tokenizer(tokenizer)) if tokenizer else None
     _say(inspect(pairs, tok=tok, max_seq_len=max_seq_len, limit=limit, form=format_text))
 
@@ -162,7 +162,9 @@ def letters_per_token(
 # %% ../nbs/8_commands/02_cli.ipynb #716d8e5b
 @command
 def trm_tokenizer(
-    parquet:str,         # file, folder, pattern or hf://owner/dataset/file
+    data:str,            # file, folder, pattern or hf://owner/dataset
+    problem:str='',      # column of the problems, where it cannot be guessed
+    solution:str='',     # column of the solutions
     model:str='bpe',     # bpe, unigram or wordlevel
     vocab_size:int=512,  # largest vocabulary
     out:str='data/processed/tokenizer.json', # file to write
@@ -171,7 +173,7 @@ def trm_tokenizer(
     from trm.data.tokenizer import train_tokenizer
     from trm.engine.strangers import open_carefully
     check_place(out, 'out', make=True)
-    pairs = open_carefully(parquet)
+    pairs = open_carefully(data, problem, solution)
     tok = train_tokenizer(pairs, vocab_size, out, model)
     letters = f"{letters_per_token(tok, pairs):.2f} letters per token over the first problems"
     _say(f"{out}: {tok.get_vocab_size()} tokens, {letters}")
@@ -181,6 +183,8 @@ def trm_tokenizer(
 def trm_train(
     preset:str,        # demo, plan, gsm8k, sudoku4, sudoku6, sudoku_fast, sudoku_extreme, maze_hard
     data:str='',       # path, pattern or hf:// address; empty: the preset's, bundled or made here
+    problem:str='',    # column of the problems, where it cannot be guessed
+    solution:str='',   # column of the solutions
     out:str=None,      # the run folder; empty: runs/PRESET
     start:str='',      # a run whose weights this one begins with: a folder, a network's name or hf://
     sets:str='',       # changes, 'k=v k=v'
@@ -189,7 +193,8 @@ def trm_train(
 ):
     "Train a model"
     cfg,run = apply_sets(get_preset(preset), sets),Path(out or f'runs/{preset}')
-    if data: cfg = cfg.change(data=data)
+    asked = dict(data=data, problem=problem, solution=solution)
+    cfg = cfg.change(**{k: v for k,v in asked.items() if v})
     if show: return _say(show_settings(cfg).to_string())
     from trm.engine.device import join_ranks, pick_device
     from trm.runs import make_task
@@ -206,10 +211,10 @@ def _train(cfg, task, run, resume, start):
     if trainer.rank==0: _say(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
 # %% ../nbs/8_commands/02_cli.ipynb #f97a8189
-def _open_data(run, published, data=''):
+def _open_model(run, published, data='', **columns):
     "A run, or a published checkpoint, with other data than its own"
     from trm.runs import open_published, open_run
-    return open_published(run, published, data) if published else open_run(run, data)
+    return open_published(run, published, data) if published else open_run(run, data, **columns)
 
 # %% ../nbs/8_commands/02_cli.ipynb #8476da3a
 def _open(run, published, steps, restarts, select, limit=None):
@@ -218,7 +223,7 @@ def _open(run, published, steps, restarts, select, limit=None):
     from trm.thinking.restarts import check_tries
     _check_positive(steps=steps, restarts=restarts, limit=limit)
     check_select(select)
-    model,task = _open_data(run, published)
+    model,task = _open_model(run, published)
     _check_choice(run, model, restarts, select)
     check_tries(model, steps, restarts)
     return model,task
@@ -308,6 +313,8 @@ def _write_predictions(path, df, model, task):
 def trm_eval(
     run:str,         # a run folder, the name of a network that ships, or hf://owner/name
     data:str='',     # other data than the run's
+    problem:str='',  # their column of problems, where it is not that of the run
+    solution:str='', # their column of solutions
     split:str='',    # valid, test, all, of Sudoku minimal; empty: test, or all where there is none
     steps:int=None,  # recursion steps; empty: each number up to the trained one
     restarts:int=1,  # tries of each board
@@ -325,7 +332,8 @@ def trm_eval(
     for k,path in dict(json=json, predictions=predictions).items():
         if path: check_place(path, k)
     other = _other_data(data, task)
-    if other: model,task = _open_data(run, published, other)
+    if other or problem or solution:
+        model,task = _open_model(run, published, other, problem=problem, solution=solution)
     _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
     df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))

@@ -92,6 +92,8 @@ class DataConfig:
     "What is trained on"
     task:str = opt('text', 'text', 'sudoku', 'maze', 'own')  # kind of rows; own: a task of yours
     data:str = opt('')                          # file, folder or hf:// path; empty: made here
+    problem:str = opt('')                       # column of the problems; empty: guessed
+    solution:str = opt('')                      # column of the solutions; empty: guessed
     families:str = opt('')                      # train on these families, by commas; empty: all
     tokenizer:str = opt('bpe', 'bpe', 'unigram', 'wordlevel')  # tokenizer trained on the data
     max_vocab:int = opt(512, lo=260, hi=10**5)  # largest vocabulary of that tokenizer

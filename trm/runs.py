@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from .config import presets, read_config
+from .data.pairs import open_data
 from .data.problems import bundled
 from .data.tokenizer import load_tokenizer, train_tokenizer
 from .engine.checkpoint import check_folder
@@ -48,7 +49,7 @@ def run_tokenizer(
     if start and not (Path(run)/'config.json').exists(): check_same_tokenizer(run, start)
     if start and not path.exists(): path = locate(start, 'tokenizer.json')
     if path.exists(): return load_tokenizer(check_tokenizer(path))
-    pairs = open_carefully(c.data or bundled())
+    pairs = open_carefully(open_data(c))
     return train_tokenizer(pairs, c.max_vocab, None, c.tokenizer, c.split_digits)
 
 # %% ../nbs/8_commands/00_runs.ipynb #c5445bfe
@@ -138,7 +139,7 @@ def check_sizes(
                              f"; should have the model's {own}")
 
 # %% ../nbs/8_commands/00_runs.ipynb #d0cf6e8c
-def open_run(run, data:str='', device:str='auto', task=None):
+def open_run(run, data:str='', device:str='auto', task=None, problem:str='', solution:str=''):
     """Open a trained model with its task
 
     Parameters
@@ -151,6 +152,8 @@ def open_run(run, data:str='', device:str='auto', task=None):
         'auto', 'cpu', 'cuda' or 'mps'.
     task : class, optional
         The class of the run's task, where it is not one of ours: `task.open(run)` gives the task.
+    problem, solution : str
+        Columns of the data, where they differ from those of the run.
 
     Returns
     -------
@@ -162,7 +165,8 @@ def open_run(run, data:str='', device:str='auto', task=None):
                          "paper's code with its settings, --published CONFIG.json")
     cfg,_ = read_config(run)
     model = TRM.from_pretrained(run).to(pick_device(device))
-    cfg = cfg.change(data=str(data or cfg.train.data))
+    cfg = cfg.change(data=str(data or cfg.train.data), problem=problem or cfg.train.problem,
+                     solution=solution or cfg.train.solution)
     task = task.open(run) if task else named_task(run, cfg)
     check_task(task, Task)
     check_sizes(run, task, model.cfg)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from fastcore.basics import patch
 from matplotlib import pyplot as plt
 
-from .pairs import Pairs, drop_empty, is_blank, open_pairs
+from .pairs import Pairs, drop_empty, is_blank, known_roles, open_pairs
 from ..files import InputError
 
 # %% ../../nbs/2_data/04_inspection.ipynb #3e121776
@@ -219,11 +219,18 @@ def _head(self:Inspection): # list of lines
     share = 'all' if self.rows==p.num_rows else 'only the first'
     def both(d): return f"{d['problem']:,} in problem, {d['solution']:,} in solution"
     return [f"{self.path}: {p.num_rows:,} rows, files: {len(p.files)}, row groups: {len(p.groups)}",
-            f"columns: problem={p.problem}, solution={p.solution}, "
-            f"other text: {', '.join(p.extra) or '(none)'}",
+            f"columns: {p.columns()}, other text: {', '.join(p.extra) or '(none)'}",
             f"looked at: {share} {self.rows:,} rows; usable: {self.kept:,}; "
             f"duplicate problems: {self.duplicates:,}",
-            f"nulls: {both(self.nulls)}; blank: {both(self.empties)}"]
+            f"nulls: {both(self.nulls)}; blank: {both(self.empties)}", *_speakers(p.roles)]
+
+# %% ../../nbs/2_data/04_inspection.ipynb #6b0e10e7
+def _speakers(roles):
+    "A line about who speaks in the first chats; no line if there are none"
+    known = [r for rs in known_roles.values() for r in rs]
+    def line(r, n): return f"{r or '(nobody)'} {n:,}{'' if r in known else ' (not known)'}"
+    said = ', '.join(line(r, n) for r,n in roles.items())
+    return [f"speakers in the first chats: {said}"] if said else []
 
 # %% ../../nbs/2_data/04_inspection.ipynb #e95487d6
 @patch(as_prop=True)

@@ -80,7 +80,9 @@ def _below(folder):
     for where,dirs,files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
         if real in seen: dirs.clear()
-        else: yield from (os.path.relpath(Path(where)/n, folder) for n in _saved(where, files))
+        else:
+            found = (Path(where)/n for n in _saved(where, files))
+            yield from (os.path.relpath(f, folder) for f in found if f.is_file())
         seen.add(real)
         dirs[:] = [n for n in dirs if n[0] not in '._']
 
@@ -211,9 +213,14 @@ def _decode(text, at, where):
     except json.JSONDecodeError: return None,None
 
 # %% ../../nbs/2_data/02_tables.ipynb #017c8695
+def _check_parts(text, where, most=10**6):
+    "Refuse a large row of a great many small parts, which would fill the memory"
+    if text.count('{')+text.count('[')>most:
+        raise InputError(f"{where}: more than {most:,} parts; should be smaller")
+
 def _no_json(text, where):
     "The error for a text that does not begin with a json value"
-    if len(text)>_most_letters: why = f"more than {_most_letters>>20} MB"
+    if len(text)>=_most_letters: why = f"more than {_most_letters>>20} MB"
     else:
         try:
             _decoder.raw_decode(text)
@@ -241,21 +248,24 @@ def json_values(
             yield value
             at,row,more = end,row+1,piece
             continue
-        text,at,new = text[at:],0,stream.read(more)
+        text,at = text[at:],0
+        new = stream.read(min(more, _most_letters-len(text)))
         if not new: break
         text,more = text+new,2*more
-        if len(text)>2*_most_letters: break
+        if more>2*piece: _check_parts(text, f'{f}: row {row+1}')
     rest = text.strip()
     if rest!=']'*in_list: raise _no_json(rest, f'{f}: row {row+1}')
 
 # %% ../../nbs/2_data/02_tables.ipynb #1c160c33
-def _columns(value):
+def _columns(value, f):
     "The columns that an object holds, as lists; None if it is a row"
     values = [*value.values()] if isinstance(value, dict) else []
-    if len(values)<2: return
-    for kind in (list,dict):
-        if all(isinstance(v, kind) for v in values) and len({len(v) for v in values})==1:
-            return {k: [*(v.values() if kind is dict else v)] for k,v in value.items()}
+    kind = next((k for k in (list,dict) if all(isinstance(v, k) for v in values)), None)
+    if len(values)<2 or not kind: return
+    lengths = {len(v) for v in values}
+    if len(lengths)>1: raise InputError(f"{f}: columns of {' and '.join(map(str, lengths))} rows"
+                                        "; should be equally long")
+    return {k: [*(v.values() if kind is dict else v)] for k,v in value.items()}
 
 # %% ../../nbs/2_data/02_tables.ipynb #220e6f37
 def json_rows(
@@ -265,7 +275,7 @@ def json_rows(
     "The rows of a json text"
     values = json_values(stream, f)
     first = [v for _,v in zip(range(2), values)]
-    columns = _columns(first[0]) if len(first)==1 else None
+    columns = _columns(first[0], f) if len(first)==1 else None
     if columns: first = [dict(zip(columns, cells)) for cells in zip(*columns.values())]
     for i,row in enumerate(chain(first, values)):
         if not isinstance(row, dict):
@@ -298,10 +308,14 @@ def _few(names, f):
 def _text_table(cells, f, last):
     "Columns of texts as a table; `last` is the number of the last row, for errors"
     try: return pa.table({k: pa.array(v, pa.large_string()) for k,v in cells.items()})
-    except (ValueError, pa.ArrowException) as e:
-        n = max(map(len, cells.values()))
-        raise InputError(f"{f}: rows {last-n+1} to {last}: {first_line(e)[:100]}"
-                         "; should be text in UTF-8") from None
+    except UnicodeEncodeError:
+        for k,texts in cells.items():
+            odd = [i for i,t in enumerate(texts) if t and not _is_utf8(t)]
+            if odd: raise InputError(f"{f}: row {last-len(texts)+1+odd[0]}, column {k!a}: "
+                                     "not in UTF-8; should be text in UTF-8") from None
+        raise InputError(f"{f}: a name is not in UTF-8; should be text in UTF-8") from None
+
+def _is_utf8(text): return not any(0xd800<=ord(c)<0xe000 for c in text)
 
 # %% ../../nbs/2_data/02_tables.ipynb #0a4a091b
 def _gather(rows, names, f):
@@ -321,7 +335,7 @@ def _gather(rows, names, f):
 @contextmanager
 def _json_open(f):
     "The rows of a json file, in a context"
-    with unpacking(f) as h: yield json_rows(io.TextIOWrapper(h, encoding='utf-8-sig'), f)
+    with unpacking(f) as h: yield json_rows(io.TextIOWrapper(h, 'utf-8-sig', 'surrogateescape'), f)
 
 def json_tables(
     f, # a file, or its hf:// address
@@ -351,24 +365,25 @@ def find_mark(
     first = text.split('\n')[0]
     return max(',;\t|', key=first.count)
 
-# %% ../../nbs/2_data/02_tables.ipynb #ca85c25c
+# %% ../../nbs/2_data/02_tables.ipynb #83bd9898
 _name = re.compile(r'[^\W\d][\w.:/()#-]*( [\w.:/()#-]+){0,2}').fullmatch
 
 def is_header(
     row:list, # cells of the first row
 ): # bool
     "Are these names of columns?"
-    named = row[1:] if len(row)>1 and not row[0].strip() else row  # pandas leaves out the first name
-    return len({*row})==len(row) and all(len(c)<65 and _name(c.strip()) for c in named)
+    bare = len(row)>1 and not row[0].strip()  # pandas leaves out the first name
+    named = row[1:] if bare else row
+    return all(len(c)<65 and _name(c.strip()) for c in named)
 
 # %% ../../nbs/2_data/02_tables.ipynb #8c8ee0d9
 def _first_text(f, size=2**16):
     "The beginning of a text file, up to the end of a line if there is one"
     with unpacking(f) as h: start = h.read(size)
     if len(start)==size and b'\n' in start: start = start[:start.rindex(b'\n')+1]
-    return start.decode('utf-8-sig', 'ignore' if len(start)==size else 'strict')
+    return start.decode('utf-8-sig', 'replace')
 
-# %% ../../nbs/2_data/02_tables.ipynb #486784fe
+# %% ../../nbs/2_data/02_tables.ipynb #8b06e9fd
 def csv_form(
     f, # a csv file
 ): # the letter between cells, the names of columns, and 1 or 0: rows of the header
@@ -377,14 +392,16 @@ def csv_form(
         text = _first_text(f)
         mark = find_mark(text)
         rows = _first_rows(text, mark)
-    except (UnicodeDecodeError, csv.Error) as e:
+    except csv.Error as e:
         raise InputError(f"{f}: {first_line(e)[:100]}; should be a csv in UTF-8") from None
     if not rows: raise InputError(f"{f}: no rows; should have at least one")
-    head = is_header(rows[0])
-    return mark,_few([c.strip() for c in rows[0]] if head else map(str, range(len(rows[0]))), f),head
+    first = rows[0]
+    head = is_header(first)
+    names = [c.strip() for c in first] if head else map(str, range(len(first)))
+    return mark,_few(names, f),head
 
 # %% ../../nbs/2_data/02_tables.ipynb #0d822a42
-_most_bytes = 2**24  # in one row of a csv
+_most_bytes = 12*2**20  # in one row of a csv
 
 def csv_tables(
     f, # a csv file
@@ -394,7 +411,7 @@ def csv_tables(
     read = pacsv.ReadOptions(use_threads=False, block_size=_most_bytes, column_names=names,
                              skip_rows_after_names=int(head))
     parse = pacsv.ParseOptions(delimiter=mark, newlines_in_values=True)
-    cells = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()),
+    cells = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()),
                                  strings_can_be_null=False)
     try:
         with unpacking(f) as h: yield from pacsv.open_csv(h, read, parse, cells)
@@ -455,7 +472,7 @@ def _field(b, table, i):
 
 def _follow(b, at): return at+unpack_from('<I', b, at)[0]
 
-# %% ../../nbs/2_data/02_tables.ipynb #849a95f0
+# %% ../../nbs/2_data/02_tables.ipynb #7961b9cb
 def _claimed(message):
     "Bytes that the packed buffers of a batch say they hold"
     b,body = memoryview(message.metadata),memoryview(message.body)
@@ -463,7 +480,8 @@ def _claimed(message):
     if message.type=='dictionary': batch = _follow(b, _field(b, batch, 1))
     if not _field(b, batch, 3): return 0  # not packed
     buffers = _follow(b, _field(b, batch, 2))
-    places = (unpack_from('<qq', b, buffers+4+16*i) for i in range(unpack_from('<I', b, buffers)[0]))
+    count, = unpack_from('<I', b, buffers)
+    places = (unpack_from('<qq', b, buffers+4+16*i) for i in range(count))
     return sum(unpack_from('<q', body, at)[0] for at,n in places if n>=8)
 
 # %% ../../nbs/2_data/02_tables.ipynb #21327191
@@ -527,13 +545,13 @@ def _write_copy(f, path):
     finally:
         if writer: writer.close()
 
-# %% ../../nbs/2_data/02_tables.ipynb #0362155a
+# %% ../../nbs/2_data/02_tables.ipynb #b8bc8631
 def _copy_name(f):
     "The beginning of a copy's name, the same for all versions of a file, and the whole name"
     s = None if is_remote(f) else os.stat(f)
     version = [2, s.st_size, s.st_mtime_ns] if s else [2]
     parts = str(f) if is_remote(f) else os.path.abspath(f),json.dumps(version)
-    file,version = (blake2b(p.encode(errors='surrogateescape'), digest_size=12).hexdigest() for p in parts)
+    file,version = (blake2b(os.fsencode(p), digest_size=12).hexdigest() for p in parts)
     return file,f'{file}-{version}.parquet'
 
 # %% ../../nbs/2_data/02_tables.ipynb #43166882
@@ -556,9 +574,9 @@ def as_parquet(
         if not (folder/name).exists(): _make_copy(f, folder, file, name)
     return folder/name
 
-# %% ../../nbs/2_data/02_tables.ipynb #0f1c4357
+# %% ../../nbs/2_data/02_tables.ipynb #048aaf6e
 def _make_copy(f, folder, file, name):
-    "Copy the file `f` to `folder/name`, whole or not at all, and remove the copies of older versions"
+    "Copy the file `f` to `folder/name`, whole or not at all; copies of older versions go"
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, suffix='.tmp', delete=False) as tmp: pass
     try:
@@ -582,6 +600,8 @@ def complaining(
     except InputError: raise
     except Exception as e:
         if getattr(e, 'errno', None): raise  # of the disk, not of the file
+        if 'UTF8' in first_line(e).upper().replace('-', ''):
+            raise InputError(f"{f}: {first_line(e)[:200]}; should be text in UTF-8") from e
         damaged = isinstance(e, _damage) and not is_remote(f)
         if damaged or isinstance(e, pa.ArrowException):
             raise InputError(f"{f}: truncated or damaged; should be a whole {what} "

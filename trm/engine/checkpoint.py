@@ -151,7 +151,8 @@ def check_folder(
 
 # %% ../../nbs/7_engine/00_checkpoint.ipynb #cf0df1e8
 may_differ = dict(
-    data='the same rows in another place; the first ones are compared',
+    data='the same rows in another place; they are compared',
+    problem='the column of these rows', solution='the column of these rows',
     cache='rows are the same with and without it',
     device='the same computation, rounded in another way',
     compile='the same computation, rounded in another way',

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer, models
 
-from ..data.pairs import is_remote, is_text, open_pairs, reading, row_groups
+from ..data.pairs import open_pairs
+from ..data.tables import is_bytes, is_remote, is_text, reading, row_groups
 from ..data.tokenizer import new_tokenizer, specials
 from ..files import InputError, read_json
 
@@ -80,7 +81,8 @@ def _leaves(a):
 # %% ../../nbs/7_engine/05_strangers.ipynb #d1d0b256
 def _sizes(a):
     "Bytes of each different string, and of all, of an array of text; nothing, and bytes, of others"
-    if not (pa.types.is_dictionary(a.type) and is_text(a.type)): return [],a.nbytes
+    text = is_text(a.type) or is_bytes(a.type)
+    if not (pa.types.is_dictionary(a.type) and text): return [],a.nbytes
     n = pc.binary_length(a.dictionary)
     return n.to_numpy(zero_copy_only=False),pc.sum(n.take(a.indices)).as_py() or 0
 
@@ -164,7 +166,7 @@ def read_carefully(
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #74c1ff8b
 def open_carefully(
-    path,             # parquet file, folder, pattern or hf:// address, or `Pairs`
+    path,             # file, folder, pattern or hf:// address, or `Pairs`
     problem:str=None, # column of the problems, where it cannot be guessed
     solution:str=None,# column of the solutions, where it cannot be guessed
 ): # `Pairs`

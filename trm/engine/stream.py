@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.dataset import Encoder, MathDataset, collate, length_batches, to_example
-from ..data.pairs import open_pairs
+from ..data.pairs import open_data, open_pairs
 from .cache import CachedMathDataset
 from .strangers import open_carefully
 from ..files import InputError
@@ -160,7 +160,7 @@ def _open_stream(task, batch_size, start, rank, world, place):
     "The stream that a run's settings ask for"
     c = task.cfg.train
     return StreamingMathDataset(
-        open_carefully(task.data), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on,
+        open_carefully(open_data(c)), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on,
         batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place)
 
 # %% ../../nbs/7_engine/07_stream.ipynb #6e33f000

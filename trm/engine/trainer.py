@@ -214,7 +214,7 @@ def _hash(*tensors):
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #f98fe445
 @patch
-def open_data(self:Trainer): # text
+def hash_data(self:Trainer): # text
     "A hash of the data, the same for any number of processes"
     found = sorted(sum(from_all(self.first_rows), []))
     if hasattr(self.task, 'fingerprint'): found.append(self.task.fingerprint())
@@ -252,7 +252,7 @@ def check_rows(self:Trainer,
 @patch
 def enter(self:Trainer): # None
     "Open the folder and go on from its last checkpoint; if that fails, leave nothing behind"
-    self.rows = self.open_data()
+    self.rows = self.hash_data()
     new = [p for p in (self.run, *self.run.parents) if not p.exists()]
     there = {*self.run.iterdir()} if self.run.is_dir() else set()
     try:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 
 from ..config import Config
-from ..data.pairs import is_text, read_batches, read_schema
+from ..data.tables import is_text, read_batches, read_schema
 from ..files import InputError, check_file, read_json, write_file
 from .board import Boards, board_keys
 from .maze import make_mazes, maze_variants

@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from ..config import Config, read_config
-from ..data.pairs import read_batches
+from ..data.tables import read_batches
 from ..files import InputError, locate
 from .board import Boards, board_keys, decode_boards, draw_board, encode_boards
 from .files import find_split, pick_split, read_puzzles, write_puzzles

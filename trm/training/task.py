@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..config import Config, read_config
 from ..data.answers import extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
+from ..data.pairs import open_data
 from ..data.problems import bundled
 from ..data.tokenizer import eos_id, format_prompt, load_tokenizer, pad_id, save_tokenizer
 from ..files import InputError, locate
@@ -137,7 +138,7 @@ def dataset(self:TextTask,
 def _open(self:TextTask, split):
     c,train = self.cfg.train,split in ('train','valid')
     limit = c.eval_rows if self.stream and split=='valid' else None
-    ds = self.rows(self.data, self.tok, c.max_seq_len, None if split=='all' else split,
+    ds = self.rows(open_data(c), self.tok, c.max_seq_len, None if split=='all' else split,
                    self.trained if train else (),
                    c.loss_on if split=='train' else 'response', limit)
     lost = sorted(set(self.trained)-set(ds.names)) if train and not limit else []
@@ -262,10 +263,9 @@ def about(self:TextTask): # text
     "What is trained on, in a line"
     valid = self.dataset('valid')
     rows = valid if self.stream else self.dataset('train')
-    p = rows.pairs
-    columns = ' and '.join(dict.fromkeys((p.problem, p.solution)))
-    n = f"a stream of {p.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
-    return f"columns {columns}: {n}, {len(valid):,} of valid; left out: {rows.skipped}"
+    n = f"a stream of {rows.pairs.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
+    return (f"{n}, {len(valid):,} of valid; columns: {rows.pairs.columns()}; "
+            f"left out: {rows.skipped}")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
