@@ -289,7 +289,7 @@ def test_what_is_trained_on_is_said_first(call, tmp_path):
     status, out, _ = call(trm_train, 'plan', '--out', tmp_path/'plan', '--sets', small.replace('steps=10', 'steps=1'))
     first, second, third = out.splitlines()[:3]
     assert status == 0 and first.startswith('data: the bundled problems, ')
-    assert 'columns problem and solution' in second and 'rows of train' in second and 'of valid' in second
+    assert 'rows of train' in second and 'of valid' in second and 'columns: problem' in second
     assert third.startswith('plan: ') and ' weights, 1 steps of 16 rows' in third
 
 

@@ -188,7 +188,8 @@ def read_problems(
 
 def _read_lines(path):
     "The lines of a text that are not blank"
-    try: text = check_file(path, 'a table of problems, or text', 2**26).read_text('utf-8-sig')
+    file = check_file(path, 'a table of problems, or text', 2**26)
+    try: text = file.read_text('utf-8-sig')
     except ValueError as e:
         raise InputError(f"{path}: not readable as text ({e}); should be UTF-8") from None
     return pd.DataFrame(dict(problem=[t for t in text.splitlines() if t.strip()]))

@@ -383,10 +383,10 @@ def check_start(
     "Are the tasks of one kind, and do the weights mean the same?"
     theirs = read_config(start)[0]
     found = changed_settings(theirs, cfg)
-    own = 'task','network',*vars(cfg.model)
-    found = {k: v for k,v in found.items() if k in own and k not in not_in_weights}
-    if found:
-        diff = '; '.join(f"{k}={a} there, {b} here" for k,(a,b) in [*found.items()][:3])
+    names = [k for k in ('task','network',*vars(cfg.model)) if k in found]
+    names = [k for k in names if k not in not_in_weights]
+    if names:
+        diff = '; '.join(f"{k}={found[k][0]} there, {found[k][1]} here" for k in names[:3])
         raise InputError(f"{start}: is a run with {diff}; should be of the same task and network, "
                          "to start from")
 
