@@ -660,6 +660,86 @@ for k, (change, says) in {
 case('resume from a state: the older one serves', *go, make=partial(resume, change=lambda p: write(p/'state.json', '{'), both=False), status=0, says='going on from', new=('run.*',))
 
 
+# going on, starting, predictions, problems from a file, published checkpoints
+
+resumed = 'train', 'demo', '--out', '{d}/run', '--resume', '--sets'
+four_steps = f'{small} steps=4 eval_every=4 save_every=2'
+
+
+def whole(d, f): shutil.copytree(f/'text', d/'run', ignore=shutil.ignore_patterns('events*'))
+
+
+def other_data(d, f): whole(d, f); write_problems(d/'other.parquet', make_problems(399, ['compare','sequence']))
+
+
+case('resume with other data', *resumed, four_steps, '--data', '{d}/other.parquet', make=other_data, says='hold other rows')
+case('resume with data that are gone', *resumed, four_steps, '--data', '{d}/none.parquet', make=whole, says='none.parquet')
+case('resume with truncated data', *resumed, four_steps, '--data', '{d}/p.parquet', says='p.parquet',
+     make=lambda d, f: (whole(d, f), write(d/'p.parquet', (f/'data.parquet').read_bytes()[:900])))
+case('resume with fewer steps', *resumed, four_steps.replace('steps=4', 'steps=3'), '--data', '{f}/data.parquet', make=whole, says='has done 4 steps')
+case('resume with other validations', *resumed, four_steps.replace('eval_every=4', 'eval_every=2'), '--data', '{f}/data.parquet', make=whole, says='eval_every')
+case('resume with a history that is text', *resumed, four_steps.replace('steps=4', 'steps=6'), '--data', '{f}/data.parquet', says='config.json',
+     make=lambda d, f: (whole(d, f), edit_json(d/'run/config.json', lambda c: c.update(history='long'))))
+begin = 'train', 'demo', '--data', '{f}/data.parquet', '--out', '{d}/new', '--sets', four_steps, '--start'
+for k, (make, start, says) in {
+        'nowhere': (None, '{d}/nowhere', 'no such run'), 'a network of another task': (None, 'sudoku6', 'network=SymbolTRM'), 'boards': (None, '{f}/board', 'task=sudoku there'),
+        'a zero byte': (None, 'a\0b', 'zero'), 'a file': (None, '{f}/data.parquet', 'data.parquet'), 'the hub': (None, 'hf://owner/none', 'hf://owner/none'),
+        'a run with other weights': (partial(tensors, change=lambda sd: sd.update({k: v[:1].contiguous() for k, v in sd.items()})), '{d}/run', 'should be ('),
+        'a run with weights that run code': (pickled, '{d}/run', 'model.safetensors'), 'a run with weights that are no numbers': (partial(tensors, change=lambda sd: [v.fill_(float('nan')) for v in sd.values()]), '{d}/run', 'finite'),
+        'a run without weights': (lambda d, f: (copy('text', d, f)/'model.safetensors').unlink(), '{d}/run', 'model.safetensors'),
+        'a run with a large config': (lambda d, f: put(d, f, 'text', 'config.json', '{"a": "'+'x'*10**8+'"}'), '{d}/run', 'config.json'),
+        'a run with another width': (partial(settings, kind='text', part='model', d_model=32), '{d}/run', 'd_model=32 there'),
+        'a run without a tokenizer': (lambda d, f: (copy('text', d, f)/'tokenizer.json').unlink(), '{d}/run', 'tokenizer.json'),
+        'a run with a slow tokenizer': (partial(tok, change=lambda t: t.update(pre_tokenizer=dict(type='Split', pattern=dict(Regex='(a+)+$'), behavior='Isolated', invert=False))), '{d}/run', 'pre_tokenizer')}.items():
+    case(f'start from {k}', *begin, start, make=make, says=says)
+case('start with another tokenizer in the folder', *begin, '{f}/text', says='another tokenizer',
+     make=lambda d, f: ((d/'new').mkdir(), shutil.copy(f/'text/tokenizer.json', d/'new'), edit_json(d/'new/tokenizer.json', lambda t: t['model'].update(merges=t['model']['merges'][:-1]))))
+for k, (place, says) in {'in no folder': ('{d}/no/p.jsonl', 'is no folder'), 'that are a folder': ('{d}', 'is a folder'), 'in /proc': ('/proc/p.jsonl', '/proc'),
+                         'with a long name': ('{d}/'+'n'*300, 'name'), 'with a zero byte': ('a\0b', 'zero')}.items():
+    case(f'eval predictions {k}', 'eval', '{f}/text', '--limit', '3', '--predictions', place, says=says, new=('.*figures.*',))
+    case(f'solve predictions {k}', 'solve', '{f}/text', ask, '--predictions', place, says=says)
+bad_problems = {
+    'missing': ('none.jsonl', None, 'none.jsonl'), 'of nothing': ('p.jsonl', '', 'p.jsonl'), 'truncated': ('p.jsonl', '{"problem": "a"}\n{"prob', 'p.jsonl'),
+    'of bytes': ('p.jsonl', bytes(range(256)), 'p.jsonl'), 'of zeros': ('p.jsonl', bytes(1000), 'p.jsonl'), 'in UTF-16': ('p.jsonl', '{"problem": "a"}'.encode('utf-16'), 'p.jsonl'),
+    'deep': ('p.jsonl', '['*10**6, 'p.jsonl'), 'of lists': ('p.jsonl', '[1]\n[2]\n', 'p.jsonl'), 'without a column': ('p.jsonl', '{"a": "x", "b": "y"}\n', '--column'),
+    'of nulls': ('p.jsonl', '{"problem": null}\n', 'p.jsonl'), 'with one of 10 MB': ('p.jsonl', '{"problem": "'+'1'*10**7+'"}\n', 'p.jsonl'),
+    'ragged': ('p.csv', 'problem,b\nx\n1,2,3\n', 'p.csv'),
+    'text of nothing': ('p.txt', '\n\n', '0 problems'), 'text of bytes': ('p.txt', bytes(range(256)), 'p.txt'), 'text of 100 MB': ('p.txt', 'x'*10**8, 'p.txt'),
+    'text with half a character': ('p.txt', b'\xed\xa0\x80?', 'p.txt'), 'parquet truncated': ('p.parquet', b'PAR1'+bytes(99), 'p.parquet'), 'parquet of text': ('p.parquet', 'hello', 'p.parquet')}
+for k, (name, what, says) in bad_problems.items():
+    case(f'file of problems {k}', 'solve', '{f}/text', '--file', '{d}/'+name, '--predictions', '{d}/told.jsonl', says=says,
+         make=None if what is None else partial(file, name=name, what=what))
+case('file of problems that is a folder', 'solve', '{f}/text', '--file', '{d}', says='should be')
+case('file of problems that is a fifo', 'solve', '{f}/text', '--file', '{d}/p.txt', make=partial(fifo, name='p.txt'), says='p.txt')
+case('file of problems that is 100 GB', 'solve', '{f}/text', '--file', '{d}/p.parquet', make=partial(bomb, cols=('problem',)), says='p.parquet')
+case('file of problems by a column that is none', 'solve', '{f}/text', '--file', '{f}/data.parquet', '--column', '\x1b[31mred', says='red')
+paper = dict(seq_len=16, puzzle_emb_ndim=0, num_puzzle_identifiers=1, vocab_size=6, H_cycles=1, L_cycles=1, L_layers=1, hidden_size=16, expansion=4, num_heads=2,
+             pos_encodings='rope', halt_max_steps=2, mlp_t=False, puzzle_emb_len=0)
+
+
+def checkpoint(d, f, config=None, weights=None):
+    "A checkpoint of the paper's code, with something wrong in it"
+    from trm.network.weights import TRM
+    from trm.puzzles.published import published_config, published_name
+    sd = {f'model.inner.{published_name(k)}': v for k, v in TRM(published_config(paper)).state_dict().items()}
+    torch.save(sd if weights is None else weights(sd), d/'p.ckpt')
+    write(d/'p.json', json.dumps(paper if config is None else config))
+
+
+theirs = 'solve', '{d}/p.ckpt', '--published', '{d}/p.json', '--board', '12..34....1....2'
+for k, (kw, says) in {
+        'with no settings': (dict(config={}), 'no usable setting'), 'with a list for settings': (dict(config=[]), 'p.json'), 'with settings of text': (dict(config=paper | dict(hidden_size='x')), 'p.json'),
+        'with a width of its own': (dict(config=paper | dict(hidden_size=32)), 'should be ('), 'with a huge width': (dict(config=paper | dict(hidden_size=10**9)), 'd_model'),
+        'of no puzzle of ours': (dict(config=paper | dict(vocab_size=7), weights=lambda sd: {k: torch.zeros(7, 16) if v.shape==(6, 16) else v for k, v in sd.items()}), 'tokens and'),
+        'that runs code': (dict(weights=lambda sd: dict(state_dict=sd, boom=Boom())), 'not readable as weights'), 'that wraps a list': (dict(weights=lambda sd: dict(state_dict=[sd])), 'p.ckpt'),
+        'that wraps itself': (dict(weights=lambda sd: dict(state_dict=dict(state_dict=sd))), 'p.ckpt'), 'with less': (dict(weights=lambda sd: dict([*sd.items()][1:])), 'lacks'),
+        'of NaN': (dict(weights=lambda sd: {k: v*float('nan') for k, v in sd.items()}), 'finite')}.items():
+    case(f'published checkpoint {k}', *theirs, make=partial(checkpoint, **kw), says=says)
+case('published checkpoint without its settings', 'eval', '{d}/p.ckpt', make=checkpoint, says='--published')
+case('published checkpoint without data', 'eval', '{d}/p.ckpt', '--published', '{d}/p.json', make=checkpoint, says='--data')
+case('published settings that are a device', 'solve', '{d}/p.ckpt', '--published', '/dev/zero', '--board', four, make=checkpoint, says='/dev/zero')
+
+
 def main():
     "Run all, tell what is wrong, write results/hostile.json"
     only = sys.argv[1] if len(sys.argv)>1 else ''

@@ -289,7 +289,7 @@ def test_what_is_trained_on_is_said_first(call, tmp_path):
     status, out, _ = call(trm_train, 'plan', '--out', tmp_path/'plan', '--sets', small.replace('steps=10', 'steps=1'))
     first, second, third = out.splitlines()[:3]
     assert status == 0 and first.startswith('data: the bundled problems, ')
-    assert 'columns problem and solution' in second and 'rows of train' in second and 'of valid' in second
+    assert 'rows of train' in second and 'of valid' in second and 'columns: problem' in second
     assert third.startswith('plan: ') and ' weights, 1 steps of 16 rows' in third
 
 
@@ -329,8 +329,8 @@ def test_data_that_moved(call, tmp_path):
     assert call(trm_train, *demo, small, '--data', old)[0] == 0
     old.unlink()
     longer = small.replace('steps=10', 'steps=15')
-    status, _, err = call(trm_train, *demo, longer, '--data', pairs_file(tmp_path/'other.parquet', 200), '--resume')
-    assert (status, err.count('\n')) == (2, 1) and 'begin with other rows' in err and f'--start {run}' in err
+    status, _, err = call(trm_train, *demo, longer, '--data', pairs_file(tmp_path/'other.parquet', 299), '--resume')
+    assert (status, err.count('\n')) == (2, 1) and 'hold other rows' in err and f'--start {run}' in err
     status, out, _ = call(trm_train, *demo, longer, '--data', new, '--resume')
     assert status == 0 and '10 steps were done under steps=10' in out
     d = read_json(run/'config.json')

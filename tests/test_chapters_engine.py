@@ -230,7 +230,7 @@ def test_other_data_are_noticed(small, tmp_path):
     Trainer(small, Digits(), run).fit()
     before = (run/'config.json').read_bytes()
     for cfg in (small, small.change(steps=4, data='elsewhere')):
-        with pytest.raises(InputError, match='begin with other rows'):
+        with pytest.raises(InputError, match='hold other rows'):
             Trainer(cfg, Others(), run, resume=True).fit()
     assert (run/'config.json').read_bytes()==before
     Trainer(small.change(data='elsewhere'), Digits(), run, resume=True).fit()

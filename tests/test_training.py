@@ -1,5 +1,6 @@
 "Runs that are killed, stopped, short of disk or shared by several devices end where an undisturbed one does."
 import csv
+import json
 import os
 import shutil
 import signal
@@ -184,3 +185,22 @@ def test_wild_run(tmp_path):
     assert r.returncode == 2 and 'should be finite' in r.stderr and r.stderr.count('\n') == 1, r.stderr
     assert not list((tmp_path / 'run').rglob('*.safetensors'))
     shutil.rmtree(tmp_path / 'run')
+
+
+def test_two_processes_go_on_and_start(tmp_path):
+    "More steps and a start from another run, on two processes; what one has begun the other number goes on with"
+    args, first, second = ['sudoku4', '--sets', small_board.replace('steps=30', 'steps=10')], tmp_path / 'first', tmp_path / 'second'
+    longer = args[:2] + [args[2].replace('steps=10', 'steps=20')]
+    for run in ([*torchrun(2, args, first)], [*torchrun(2, longer, first), '--resume'], [*torchrun(2, args, second), '--start', str(first)]):
+        r = subprocess.run(run, capture_output=True, text=True, timeout=300, env=env)
+        assert r.returncode == 0, r.stderr[-3000:]
+    history = json.loads((first / 'config.json').read_text())['history']
+    assert history == [dict(at=10, steps=10)] and json.loads((second / 'config.json').read_text())['start'] == str(first)
+    r = trm('train', *longer[:2], longer[2].replace('steps=20', 'steps=30'), '--out', first, '--resume')
+    assert r.returncode == 0 and '20 steps were done under steps=20' in r.stdout, r.stderr
+
+
+def test_two_processes_refuse_together(tmp_path):
+    "What one process cannot open, none begins with: one folder less, and nobody waits"
+    r = subprocess.run(torchrun(2, ['demo', '--data', str(tmp_path / 'none.parquet'), '--sets', small], tmp_path / 'run'), capture_output=True, text=True, timeout=120, env=env)
+    assert r.returncode and 'none.parquet' in r.stderr and not (tmp_path / 'run').exists()

@@ -15,7 +15,7 @@ import torch
 
 from .data.answers import extract_answer
 from .data.pairs import known_pairs
-from .data.tables import format_of, read_batches, read_frame
+from .data.tables import format_of, read_frame
 from .files import InputError, check_file, write_file
 from .network.weights import TRM
 from .runs import check_restarts, on_boards, read_table
@@ -179,9 +179,8 @@ def read_problems(
     most:int=10**6,  # problems
 ): # list of texts
     "Problems to be answered"
-    kind,_ = format_of(path)
-    if kind is None: df = _read_lines(path)
-    else: df = read_frame(path, read_table if kind=='parquet' else read_batches)
+    if format_of(path)[0] is None: df = _read_lines(path)
+    else: df = read_frame(path, read_table)
     try: texts = df[problem_column(df, column)].fillna('').astype(str).tolist()
     except InputError as e: raise InputError(f"{path}: {e}") from None
     if not 0<len(texts)<=most:
@@ -190,7 +189,8 @@ def read_problems(
 
 def _read_lines(path):
     "The lines of a text that are not blank"
-    try: text = check_file(path, 'a table of problems, or text', 2**26).read_text('utf-8-sig')
+    file = check_file(path, 'a table of problems, or text', 2**26)
+    try: text = file.read_text('utf-8-sig')
     except ValueError as e:
         raise InputError(f"{path}: not readable as text ({e}); should be UTF-8") from None
     return pd.DataFrame(dict(problem=[t for t in text.splitlines() if t.strip()]))

@@ -217,11 +217,10 @@ def _train(cfg, task, run, resume, start):
     if trainer.rank==0: _say(f"{run}: {trainer.step} steps, {trainer.seconds:.0f} s")
 
 # %% ../nbs/8_commands/02_cli.ipynb #f97a8189
-def _open_data(run, published, data='', problem='', solution=''):
+def _open_model(run, published, data='', **columns):
     "A run, or a published checkpoint, with other data than its own"
     from trm.runs import open_published, open_run
-    if published: return open_published(run, published, data)
-    return open_run(run, data, problem=problem, solution=solution)
+    return open_published(run, published, data) if published else open_run(run, data, **columns)
 
 # %% ../nbs/8_commands/02_cli.ipynb #8476da3a
 def _open(run, published, steps, restarts, select, limit=None):
@@ -230,7 +229,7 @@ def _open(run, published, steps, restarts, select, limit=None):
     from trm.thinking.restarts import check_tries
     _check_positive(steps=steps, restarts=restarts, limit=limit)
     check_select(select)
-    model,task = _open_data(run, published)
+    model,task = _open_model(run, published)
     _check_choice(run, model, restarts, select)
     check_tries(model, steps, restarts)
     return model,task
@@ -353,7 +352,7 @@ def trm_eval(
         if path: check_place(path, k)
     other = _other_data(data, task)
     if other or problem or solution:
-        model,task = _open_data(run, published, other, problem, solution)
+        model,task = _open_model(run, published, other, problem=problem, solution=solution)
     _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
     df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))

@@ -151,7 +151,8 @@ def check_folder(
 
 # %% ../../nbs/7_engine/00_checkpoint.ipynb #cf0df1e8
 may_differ = dict(
-    data='the same rows in another place; the first ones are compared',
+    data='the same rows in another place; they are compared',
+    problem='the column of these rows', solution='the column of these rows',
     cache='rows are the same with and without it',
     device='the same computation, rounded in another way',
     compile='the same computation, rounded in another way',
@@ -197,7 +198,10 @@ def change_settings(
     path = Path(run)/'config.json'
     d = read_json(path)
     d['train'] |= {k: getattr(cfg.train, k) for k in former}
-    d['history'] = [*d.get('history', []), dict(at=step) | former]
+    history = d.setdefault('history', [])
+    if not isinstance(history, list):
+        raise InputError(f"{path}: history={str(history)[:40]!r}; should be a list")
+    history.append(dict(at=step) | former)
     write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
 
 # %% ../../nbs/7_engine/00_checkpoint.ipynb #f37f9233

@@ -145,16 +145,17 @@ def from_first(
     if isinstance(out[0], InputError): raise out[0]
     return out[0]
 
-# %% ../../nbs/7_engine/03_device.ipynb #a0495625
+# %% ../../nbs/7_engine/03_device.ipynb #8c666e3a
 def from_all(
     f, # function without arguments
-): # what `f` returns, on each process its own
+): # list of what `f` returns on each process
     "Do it on every process; the trouble of one is that of all"
-    if not dist.is_initialized() or dist.get_world_size()==1: return f()
-    out,why = None,''
-    try: out = f()
-    except (InputError, OSError) as e: why = str(e)
+    if not dist.is_initialized() or dist.get_world_size()==1: return [f()]
+    own = None,''
+    try: own = f(),''
+    except (InputError, OSError) as e: own = None,str(e)
     said = [None]*dist.get_world_size()
-    dist.all_gather_object(said, why)
-    if any(said): raise InputError(next(filter(None, said)))
-    return out
+    dist.all_gather_object(said, own)
+    for _,why in said:
+        if why: raise InputError(why)
+    return [out for out,_ in said]

@@ -194,20 +194,31 @@ def best_model(self:Trainer): # a `TRM` in evaluation mode
     "The network that the run has published"
     return TRM.from_pretrained(self.run).to(self.device)
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #07af16b8
+# %% ../../nbs/7_engine/04_trainer.ipynb #7cc06071
 @patch
-def first_rows(self:Trainer): # text, on the first process
-    "Open the data to train on and to validate on: a hash of their first rows"
+def first_rows(self:Trainer): # list of hashes: of this process's rows, and of those to validate on
+    "Open the data to train on and to validate on"
     c = self.cfg.train
     train = next(iter(self.task.batches(c.batch_size, 0, self.rank, self.world)), None)
     if train is None: raise InputError("no row to train on; should have at least one")
-    if self.rank: return
+    rows = [_hash(row[row!=-100]) for row in train['labels']]
+    if self.rank: return rows
     valid = next(iter(self.task.eval_batches('valid', 2*c.batch_size, c.eval_rows)), None)
     if valid is None or not len(valid['labels']):
         raise InputError("no row to validate on; should have at least one")
-    row = train['labels'][0]  # the first row is the same on any number of devices
-    kept = [row[row!=-100], valid['input_ids'], valid['labels']]
-    return blake2b(b''.join(t.cpu().numpy().tobytes() for t in kept), digest_size=8).hexdigest()
+    return [*rows, _hash(valid['input_ids'], valid['labels'])]
+
+def _hash(*tensors):
+    data = b''.join(t.cpu().numpy().tobytes() for t in tensors)
+    return blake2b(data, digest_size=8).hexdigest()
+
+# %% ../../nbs/7_engine/04_trainer.ipynb #f98fe445
+@patch
+def hash_data(self:Trainer): # text
+    "A hash of the data, the same for any number of processes"
+    found = sorted(sum(from_all(self.first_rows), []))
+    if hasattr(self.task, 'fingerprint'): found.append(self.task.fingerprint())
+    return blake2b(' '.join(found).encode(), digest_size=8).hexdigest()
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #0e2f18b6
 @patch
@@ -225,7 +236,7 @@ def open_folder(self:Trainer): # None
     if self.start: d['start'] = self.start
     write_file(path, lambda p: p.write_text(json.dumps(d, indent=1)))
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #a8346ad5
+# %% ../../nbs/7_engine/04_trainer.ipynb #46a2be44
 @patch
 def check_rows(self:Trainer,
     d:dict, # config.json of the run
@@ -234,14 +245,14 @@ def check_rows(self:Trainer,
     if d.get('rows', self.rows)==self.rows: return
     old,new = d['train'].get('data'),self.cfg.train.data
     moved = '' if old==new else f" ({old or 'none named'} there, {new or 'none named'} here)"
-    raise InputError(f"{self.run}: the data begin with other rows than those it was trained on{moved}"
+    raise InputError(f"{self.run}: the data hold other rows than those it was trained on{moved}"
                      f"; should be the same data, or another run with start={self.run}")
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #b0937f02
 @patch
 def enter(self:Trainer): # None
     "Open the folder and go on from its last checkpoint; if that fails, leave nothing behind"
-    self.rows = from_all(self.first_rows)
+    self.rows = self.hash_data()
     new = [p for p in (self.run, *self.run.parents) if not p.exists()]
     there = {*self.run.iterdir()} if self.run.is_dir() else set()
     try:
@@ -253,7 +264,7 @@ def enter(self:Trainer): # None
         raise
     self.resume = True
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #18bd7eb6
+# %% ../../nbs/7_engine/04_trainer.ipynb #b2152a5c
 @patch
 def undo(self:Trainer,
     new:list,  # folders that were not there
@@ -361,7 +372,7 @@ def fit(self:Trainer): # the trainer
         dist.destroy_process_group()
     return self
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #671f6eee
+# %% ../../nbs/7_engine/04_trainer.ipynb #2519af72
 not_in_weights = ('n_recurrence','n_cycles','n_latent','detach','full_bptt','checkpoint',
                   'vocab_size','seq_len')  # the last two follow from the task
 
@@ -372,14 +383,14 @@ def check_start(
     "Are the tasks of one kind, and do the weights mean the same?"
     theirs = read_config(start)[0]
     found = changed_settings(theirs, cfg)
-    own = 'task','network',*vars(cfg.model)
-    found = {k: v for k,v in found.items() if k in own and k not in not_in_weights}
-    if found:
-        diff = '; '.join(f"{k}={a} there, {b} here" for k,(a,b) in [*found.items()][:3])
+    names = [k for k in ('task','network',*vars(cfg.model)) if k in found]
+    names = [k for k in names if k not in not_in_weights]
+    if names:
+        diff = '; '.join(f"{k}={found[k][0]} there, {found[k][1]} here" for k in names[:3])
         raise InputError(f"{start}: is a run with {diff}; should be of the same task and network, "
                          "to start from")
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #530f8abb
+# %% ../../nbs/7_engine/04_trainer.ipynb #b61a2fe7
 @patch
 def load_start(self:Trainer): # None; raises `InputError`
     "Begin with the weights of another run; a run that goes on keeps its own"
@@ -401,7 +412,7 @@ def _same_start(self:Trainer, known):
     raise InputError(f"{self.run}: started from {known or 'new weights'}; should be resumed so, "
                      f"not from {self.start}")
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #66d37b23
+# %% ../../nbs/7_engine/04_trainer.ipynb #038c5940
 def check_same_tokenizer(
     run,   # a run folder
     start, # the run that it starts from
@@ -431,7 +442,7 @@ def load_checkpoint(self:Trainer,
                          "should have its names and shapes") from None
     self.saved = self.step
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #91233e43
+# %% ../../nbs/7_engine/04_trainer.ipynb #3da29d66
 @patch
 def reschedule(self:Trainer): # None
     "The learning rates of the next step, by the settings"
@@ -475,7 +486,7 @@ def load_rows(self:Trainer, state): # None; raises `InputError`
                          f"resumed with as many, not {self.world}")
     self.place = state['place'][self.rank]
 
-# %% ../../nbs/7_engine/04_trainer.ipynb #6cc31fba
+# %% ../../nbs/7_engine/04_trainer.ipynb #bbab43a7
 @patch
 def go_on(self:Trainer): # None; raises `InputError`
     "Take over settings that differ from those of the run, and say what that means"

@@ -67,7 +67,7 @@ def published_config(
     try:
         kw = _translate(d)
         return PrefixConfig(**kw) if 'puzzle_tokens' in kw else ModelConfig(**kw)
-    except InputError: raise
+    except InputError as e: raise InputError(f"{where}{e}") from None
     except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as e:
         raise InputError(f"{where}no usable setting {e}; should be the configuration "
                          "of a published checkpoint") from None

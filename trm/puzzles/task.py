@@ -336,6 +336,13 @@ def draw(self:PuzzleTask,
     "A board as a picture"
     return draw_board(ids, self.chars, ax, given, truth)
 
+# %% ../../nbs/5_puzzles/07_task.ipynb #5f5c7c10
+@patch
+def fingerprint(self:PuzzleTask): # text
+    "What tells the boards to train on from others"
+    d = self.dataset('train')
+    return f"{len(d['inputs'])} {crc32(d['inputs'].numpy())} {crc32(d['labels'].numpy())}"
+
 # %% ../../nbs/5_puzzles/07_task.ipynb #9a574433
 @patch
 def save(self:PuzzleTask,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -275,7 +276,7 @@ def about(self:TextTask): # text
     rows = valid if self.stream else self.dataset('train')
     p = rows.pairs
     n = f"a stream of {p.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
-    return (f"columns: {p.columns()}; {n}, {len(valid):,} of valid, split {rows.enc.splits}; "
+    return (f"{n}, {len(valid):,} of valid, split {rows.enc.splits}; columns: {p.columns()}; "
             f"left out: {rows.skipped}")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
@@ -354,6 +355,14 @@ def question(self:TextTask,
     "The problem in a prompt, without the words around it"
     before,after = (w.strip() for w in format_prompt('|').split('|'))
     return self.text(ids).removeprefix(before).removesuffix(after).strip()
+
+# %% ../../nbs/4_training/03_task.ipynb #8ca6f526
+@patch
+def fingerprint(self:TextTask): # text
+    "What tells the training rows from others: their lengths, and their first tokens"
+    if self.stream: return str(self.dataset('valid').pairs.num_rows)
+    ds = self.dataset('train')
+    return f"{len(ds)} {crc32(np.array(ds.lens))} {crc32(np.array(ds.tokens[:2**26]))}"
 
 # %% ../../nbs/4_training/03_task.ipynb #82a07c78
 @patch
