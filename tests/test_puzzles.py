@@ -167,7 +167,7 @@ def test_other_sides(side, tmp_path):
     "What trains can be asked: a board of side 8, 10 or 12 pasted with bars"
     df = make_sudoku(60, side).to_frame(sudoku_chars(side))
     df.to_csv(tmp_path/'x.csv', index=False)
-    r = trm('train', 'sudoku4', '--data', 'x.csv', '--out', 'run', '--sets', small_board.replace('steps=30', 'steps=2')+f' side={side}', cwd=tmp_path)
+    r = trm('train', 'sudoku4', '--data', 'x.csv', '--out', 'run', '--sets', small_board.replace('steps=30', 'steps=2')+f' side={side} symbols={side}', cwd=tmp_path)
     assert r.returncode == 0, r.stderr
     q, n = df.question[0], side//2
     lines = [f"| {' '.join(q[i:i+n])} | {' '.join(q[i+n:i+side])} |" for i in range(0, side*side, side)]

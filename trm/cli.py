@@ -26,7 +26,8 @@ def _say(*what): print(plain(' '.join(map(str, what))))
 
 def _tell(name, msg):
     "One line on stderr, in the words of the command line"
-    line = ' '.join(str(msg).split()).replace('resume=True', '--resume').replace(' start=', ' --start ')
+    line = ' '.join(str(msg).split()).replace('resume=True', '--resume')
+    line = line.replace(' start=', ' --start ')
     print(plain(f"{name}: {line}", '', 1000), file=sys.stderr)
 
 # %% ../nbs/8_commands/02_cli.ipynb #ccc5ae51
@@ -191,7 +192,7 @@ def trm_train(
     problem:str='',    # column of the problems, where it cannot be guessed
     solution:str='',   # column of the solutions
     out:str=None,      # the run folder; empty: runs/PRESET
-    start:str='',      # a run whose weights this one begins with: a folder, a network's name or hf://
+    start:str='',      # begin with the weights of this run: a folder, a network or hf://
     sets:str='',       # changes, 'k=v k=v'
     resume:bool=False, # go on with the run in that folder
     show:bool=False,   # show the settings, and end

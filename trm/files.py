@@ -84,7 +84,8 @@ def check_place(
     if not (make or p.parent.is_dir()):
         raise InputError(f"{name}={path}: {p.parent} is no folder; should be one")
     if p.parent.is_dir() and not os.access(p.parent, os.W_OK):
-        raise InputError(f"{name}={path}: {p.parent} cannot be written to; should be a folder of yours")
+        raise InputError(f"{name}={path}: {p.parent} cannot be written to; should be "
+                         "a folder of yours")
     return p
 
 # %% ../nbs/2_data/00_files.ipynb #b7af14ae

@@ -108,7 +108,8 @@ def about_run(
     n = sum(w.numel() for w in trainer.model.parameters())
     start = f", starting from {trainer.start}" if trainer.start else ''
     return (f"data: {named_data(cfg, trainer.run)}\n{trainer.task.about()}\n"
-            f"{cfg.preset or c.task}: {n:,} weights{start}, {c.steps:,} steps of {c.batch_size} rows "
+            f"{cfg.preset or c.task}: {n:,} weights{start}, {c.steps:,} steps of {c.batch_size} "
+             "rows "
             f"on {trainer.device}, in {trainer.run}")
 
 # %% ../nbs/8_commands/00_runs.ipynb #a5cb33c2

@@ -50,7 +50,8 @@ def check_pattern(
     "Is it a regular expression with one group?"
     try: groups = re.compile(pattern).groups
     except re.error as e:
-        raise InputError(f"answer_pattern={pattern[:60]}: {e}; should be a regular expression") from None
+        raise InputError(f"answer_pattern={pattern[:60]}: {e}; "
+                         "should be a regular expression") from None
     if pattern and groups!=1:
         raise InputError(f"answer_pattern={pattern[:60]}: {groups} groups; should have one, (…), "
                          "around the answer")

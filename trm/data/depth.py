@@ -105,7 +105,7 @@ def renamed(
 class DeepFamily(NamedTuple):
     "A kind of problems with a depth"
     make:Callable      # function from a `random.Random` and a depth to a problem and its answer
-    canonical:Callable # function from a problem to a text that is equal for problems that are the same
+    canonical:Callable # function from a problem to a text, equal for those that are the same
     most:int           # largest depth in the bundled file
     rows:int = 2500    # in that file
 

@@ -63,7 +63,7 @@ class Splits:
     "What decides the split of a row"
     group:str=''   # column whose value is hashed in place of the problem, where it is not blank
     sides:tuple=() # official split of each file, or '' for each
-    lent:dict=field(default_factory=dict) # problems of a small data set that were moved: their split
+    lent:dict=field(default_factory=dict) # moved problems of a small data set: their split
 
     @property
     def own(self): # set of names
@@ -114,7 +114,8 @@ def find_splits(
     "What decides the splits of a data set; reads no rows unless it is small"
     splits = Splits(_check_group(pairs), tuple(official_splits(pairs)))
     if pairs.num_rows>small or splits.own>={'valid','test'}: return splits
-    rows = [r for b in rows_of(pairs, splits, 'train').batches() for r in drop_empty(b)[0].to_pylist()]
+    batches = rows_of(pairs, splits, 'train').batches()
+    rows = [r for b in batches for r in drop_empty(b)[0].to_pylist()]
     keys = [(r.get(splits.group) if splits.group else None) or r['problem'] for r in rows]
     return replace(splits, lent=_lend(keys, splits.own))
 

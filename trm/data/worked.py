@@ -19,7 +19,7 @@ from typing import NamedTuple
 class Family(NamedTuple):
     "A kind of problems"
     make:Callable      # function from a `random.Random` to a problem, its working and its answer
-    canonical:Callable # function from a problem to a text that is equal for problems that are the same
+    canonical:Callable # function from a problem to a text, equal for those that are the same
     rows:int = 5000    # in the bundled file
 
 # %% ../../nbs/2_data/01_worked.ipynb #b5a49a7c

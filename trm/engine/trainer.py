@@ -495,8 +495,9 @@ def go_on(self:Trainer): # None; raises `InputError`
         raise InputError(f"{self.run}: has done {self.step} steps; "
                          f"should be at least as many, not steps={c.steps}")
     if 'steps' in former and self.step:
-        print(f"{self.step} steps were done under steps={former['steps']}, the learning rate goes on "
-              f"as for {c.steps}; an unbroken run of {c.steps} ends with other weights", flush=True)
+        print(f"{self.step} steps were done under steps={former['steps']}, the learning rate goes "
+              f"on as for {c.steps}; an unbroken run of {c.steps} ends with other weights",
+              flush=True)
     change_settings(self.run, self.cfg, self.step)
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #d774dfa5

@@ -289,7 +289,8 @@ def find_split(
     "Where a folder keeps a split"
     if str(path).startswith('hf:/'): found = [(format_of(f)[0], Path(f)) for f in find_files(path)]
     else: found = list(_boards_in(Path(path)))
-    def name_of(f): return named_split(f.name) or f.parent!=Path(path) and named_split(f.parent.name)
+    def name_of(f):
+        return named_split(f.name) or f.parent!=Path(path) and named_split(f.parent.name)
     found = [(k, f) for k,f in found if name_of(f)==split]
     best = min((k for k,_ in found), key=_orders.index, default=None)
     return [f for k,f in found if k==best] or None

@@ -117,7 +117,7 @@ def answers_at_once(
 # %% ../../nbs/6_thinking/01_scores.ipynb #3b0ba896
 def evaluate(model:TRM, task, split:str='test', steps=None, limit=None, batch_size=None,
              progress=iter, keep:bool=False):
-    """Answer the problems of a split with each number of steps, and score the answers
+    """Answer the problems of a split, and score the answers after each number of steps
 
     Parameters
     ----------
@@ -141,12 +141,10 @@ def evaluate(model:TRM, task, split:str='test', steps=None, limit=None, batch_si
     Returns
     -------
     pandas.DataFrame
-        A row for each problem and number of steps: row, group, step, the scores of the task and,
-        of boards with a halting head, q.
+        Row, group, step, the scores of the task and, of boards with a halting head, q.
     """
     steps = steps or range(1, model.cfg.n_recurrence+1)
-    n = batch_size or answers_at_once(model, steps)
-    batches = progress(task.eval_batches(split, n, limit))
+    batches = progress(task.eval_batches(split, batch_size or answers_at_once(model, steps), limit))
     tables = [t for batch in batches for t in _tables(model, task, batch, split, steps, keep)]
     return pd.concat(tables, ignore_index=True)
 
