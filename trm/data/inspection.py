@@ -227,7 +227,7 @@ def _head(self:Inspection): # list of lines
     share = 'all' if self.rows==p.num_rows else 'only the first'
     def both(d): return f"{d['problem']:,} in problem, {d['solution']:,} in solution"
     return [f"{self.path}: {p.num_rows:,} rows, files: {len(p.files)}, row groups: {len(p.groups)}",
-            f"columns: {p.columns()}, other text: {', '.join(p.extra) or '(none)'}",
+            f"columns: {p.columns()}, others: {', '.join(p.extra) or '(none)'}",
             f"looked at: {share} {self.rows:,} rows; usable: {self.kept:,}; "
             f"duplicate problems: {self.duplicates:,}",
             f"nulls: {both(self.nulls)}; blank: {both(self.empties)}", *_speakers(p.roles)]
@@ -264,7 +264,8 @@ def show_lengths(
     "For each value of `by`, the share of pairs that fit in a given length; `max_seq_len` is dashed"
     if ax is None: _,ax = plt.subplots(figsize=(7,3.5), layout='constrained')
     groups = {v: ins.groups[v] for v in ins.counts.index}
-    if len(groups)>10: groups = {'all': ins.lengths}
+    if len(groups)>20: groups = {'all': ins.lengths}
+    ax.set_prop_cycle(color=plt.get_cmap('tab20').colors)
     for v,lengths in groups.items():
         xs,n = zip(*sorted(lengths['pair'].items()))
         ax.step([0, *xs], np.cumsum([0, *n])/sum(n), where='post', label=v)
