@@ -191,5 +191,5 @@ def summarize(
     tables = dict(by_step=by_step(own), by_family={g: by_step(d) for g,d in df.groupby('group')})
     counts = dict(n=len(last), steps=int(last.step.max()), trained_on=sorted(own.group.unique()))
     scores = {c: round(float(last[c].mean()), 5) for c in scores}
-    interval = [round(x, 5) for x in wilson(last.exact.mean(), len(last))]
+    interval = [round(x, 5) for x in wilson(float(last.exact.mean()), len(last))]
     return scores | dict(exact_interval=interval) | counts | tables
