@@ -173,7 +173,7 @@ def wilson(
     "The 95 % interval of a share"
     z2 = 1.959964**2
     middle,half = share+z2/(2*n),(z2*(share*(1-share)/n+z2/(4*n*n)))**.5
-    return (middle-half)/(1+z2/n),(middle+half)/(1+z2/n)
+    return max((middle-half)/(1+z2/n), 0.),min((middle+half)/(1+z2/n), 1.)
 
 # %% ../../nbs/6_thinking/01_scores.ipynb #856454be
 def summarize(
