@@ -20,7 +20,7 @@ from trm.cli import (command, main, parse_args, reason, respell, trm_eval, trm_i
 from trm.config import apply_sets, get_preset
 from trm.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from trm.engine.trainer import Trainer
-from trm.files import InputError, read_json
+from trm.files import InputError, plain, read_json
 from trm.puzzles.prefix import PrefixTRM
 from trm.puzzles.published import published_config, published_name
 from trm.runs import (figures_folder, make_task, open_run, save_figures, score_run)
@@ -439,7 +439,7 @@ def test_problems_from_a_file(call, run_folder, tmp_path, form):
     assert (status, out, err.count('\n')) == (2, '', 2) and f'{file}: row 3: problem of' in err and '2 of 3 answered' in err
     assert [r['problem'] for r in rows] == problems and [r['error'] == '' for r in rows] == [True, True, False]
     alone = [call(trm_solve, run_folder, p, '--steps', 4)[1].split('\n', 1)[1].strip() for p in problems[:2]]
-    assert [r['response'] for r in rows[:2]] == alone
+    assert [plain(r['response']).strip() for r in rows[:2]] == alone
     status, out, _ = call(trm_solve, run_folder, '--file', file)
     assert status == 2 and out.startswith('problem,response,answer\n')
 

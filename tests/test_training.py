@@ -48,7 +48,7 @@ def train(args, run, *more, **kw):
 
 def torchrun(n, args, run, *more):
     return [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', str(n), '--master-port', str(free_port()), *more,
-            '-m', 'trm.cli', 'train', *args, '--out', str(run)]
+            '-m', '--', 'trm.cli', 'train', *args, '--out', str(run)]
 
 
 def wait_for(path, p):

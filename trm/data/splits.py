@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ def split_of(
     problem:str, # text of the problem
 ): # 'train', 'valid' or 'test'
     "The split of a problem, by a hash of its text: 94, 3 and 3 of 100"
-    k = _number(problem)%100
-    return 'train' if k<94 else 'valid' if k<97 else 'test'
+    return _split(_number(problem))
+
+def _split(number): return 'train' if number%100<94 else 'valid' if number%100<97 else 'test'
 
 # %% ../../nbs/2_data/09_splits.ipynb #8adc9d57
 split_words = dict(train='train training', valid='valid validation val dev', test='test testing')
@@ -63,7 +65,7 @@ class Splits:
     "What decides the split of a row"
     group:str=''   # column whose value is hashed in place of the problem, where it is not blank
     sides:tuple=() # official split of each file, or '' for each
-    lent:dict=field(default_factory=dict) # moved problems of a small data set: their split
+    lent:dict=field(default_factory=dict) # hashes of moved problems of a small data set: split
 
     @property
     def own(self): # set of names
@@ -77,8 +79,8 @@ class Splits:
     ): # 'train', 'valid' or 'test'
         "The split of a row"
         if side in ('valid','test'): return side
-        key = normalize_text(group or problem)
-        split = self.lent.get(key) or split_of(key)
+        number = _number(group or problem)
+        split = self.lent.get(number) or _split(number)
         return 'train' if split in self.own else split
 
     def __str__(self):
@@ -96,12 +98,12 @@ def _check_group(pairs):
     return pairs.group or ('canonical' if 'canonical' in pairs.extra else '')
 
 # %% ../../nbs/2_data/09_splits.ipynb #7a33e0b3
-def _lend(keys, own):
-    "Splits of problems that are moved: a dict, empty if each split has a row already"
-    split = {k: split_of(k) for k in dict.fromkeys(map(normalize_text, keys))}
+def _lend(numbers, own):
+    "Splits of the hashes that are moved: a dict, empty if each split has a row already"
+    split = {k: _split(k) for k in numbers}
     here = {k: 'train' if s in own else s for k,s in split.items()}
     empty = [s for s in ('test','valid') if s not in own and s not in here.values()]
-    train = sorted((k for k,s in here.items() if s=='train'), key=_number)
+    train = sorted(k for k,s in here.items() if s=='train')
     n = max(len(here)*3//100, 1)
     if len(train)<=n*len(empty): return {}
     return {k: s for i,s in enumerate(empty) for k in train[i*n:(i+1)*n]}
@@ -114,10 +116,11 @@ def find_splits(
     "What decides the splits of a data set; reads no rows unless it is small"
     splits = Splits(_check_group(pairs), tuple(official_splits(pairs)))
     if pairs.num_rows>small or splits.own>={'valid','test'}: return splits
-    batches = rows_of(pairs, splits, 'train').batches()
-    rows = [r for b in batches for r in drop_empty(b)[0].to_pylist()]
-    keys = [(r.get(splits.group) if splits.group else None) or r['problem'] for r in rows]
-    return replace(splits, lent=_lend(keys, splits.own))
+    numbers = set()
+    for b in rows_of(pairs, splits, 'train').batches(100):
+        b,_ = drop_empty(b)
+        numbers.update(_number(g or p) for p,g,_ in splits.facts(b))
+    return replace(splits, lent=_lend(numbers, splits.own))
 
 # %% ../../nbs/2_data/09_splits.ipynb #bf869386
 def rows_of(
@@ -137,25 +140,33 @@ def rows_of(
 
 # %% ../../nbs/2_data/09_splits.ipynb #9a143de1
 @patch
+def facts(self:Splits,
+    batch, # record batch of `rows_of`
+): # iterator of (problem, group or None, side or None)
+    "What decides about each row"
+    def column(name):
+        there = name in batch.schema.names
+        return (x.as_py() for x in batch[name]) if there else repeat(None)
+    return zip(column('problem'), column(self.group), column('split') if self.own else repeat(None))
+
+@patch
 def of_batch(self:Splits,
     batch, # record batch of `rows_of`
 ): # list of names
     "The split of each row"
-    names = batch.schema.names
-    nothing = [None]*len(batch)
-    groups = batch[self.group].to_pylist() if self.group in names else nothing
-    sides = batch['split'].to_pylist() if self.own and 'split' in names else nothing
-    return list(map(self, batch['problem'].to_pylist(), groups, sides))
+    return [self(*row) for row in self.facts(batch)]
 
 # %% ../../nbs/2_data/09_splits.ipynb #47c641cc
 _odd = np.uint64(6364136223846793005)
+_letters = 4096  # of a text, in which words are looked for
 
 def _windows(texts, n):
     "Hashes of all `n` words in a row, of all texts one after the other, and their numbers"
     keys,rows = [],[]
     powers = np.cumprod(np.full(n, _odd))
     for i,text in enumerate(texts):
-        words = re.findall(r'\w+', re.sub(r'[0-9]+(?:[.,][0-9]+)*', '0', normalize_text(text)))
+        text = re.sub(r'[0-9]+(?:[.,][0-9]+)*', '0', normalize_text(text[:_letters]))
+        words = re.findall(r'\w+', text)
         if len(words)<n: continue
         h = np.array([hash(w) for w in words], np.int64).astype(np.uint64)
         keys.append((np.lib.stride_tricks.sliding_window_view(h, n)*powers).sum(1))
@@ -194,13 +205,13 @@ def show_splits(
     "How many rows each split has, and what of the test is almost in train"
     pairs = open_pairs(pairs)
     splits,texts,held = find_splits(pairs),[],[]
-    batches = (drop_empty(b)[0] for b in rows_of(pairs, splits).batches(min(limit, 10_000)))
-    for b in batches:
-        texts += b['problem'].to_pylist()
+    for b in rows_of(pairs, splits).batches(min(limit, 1000)):
+        b,_ = drop_empty(b)
+        texts += [t[:_letters] for t in b['problem'].to_pylist()]
         held += splits.of_batch(b)
         if len(texts)>=limit: break
-    texts,held = texts[:limit],np.array(held[:limit], object)
-    count = Counter(held.tolist())
+    texts,held = texts[:limit],held[:limit]
+    count = Counter(held)
     line = f"splits, {splits}: " + ', '.join(f'{s} {count[s]:,}' for s in split_words)
     if len(texts)==limit<pairs.num_rows: line += f"; of the first {limit:,} rows"
     return line if splits.group=='canonical' else f'{line}\n{_show_twins(texts, held)}'

@@ -275,7 +275,8 @@ def json_rows(
     "The rows of a json text"
     values = json_values(stream, f)
     first = [v for _,v in zip(range(2), values)]
-    columns = _columns(first[0], f) if len(first)==1 else None
+    lines = any(end in str(f).lower() for end in ('.jsonl','.ndjson'))  # there each value is a row
+    columns = _columns(first[0], f) if len(first)==1 and not lines else None
     if columns: first = [dict(zip(columns, cells)) for cells in zip(*columns.values())]
     for i,row in enumerate(chain(first, values)):
         if not isinstance(row, dict):

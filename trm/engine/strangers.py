@@ -98,7 +98,7 @@ def _row_bytes(pf, g, names):
     return max(rg.total_byte_size/rg.num_rows, sum(longest))
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #c9b50170
-def _rows_at_once(f, groups, names, paths, meta, repeats=False, most=2**25):
+def _rows_at_once(f, groups, names, paths, meta, repeats=False, most=2**24):
     "How many rows are at most `most` bytes; None if arrow cannot read `paths` as dictionaries"
     with reading(f, read_dictionary=paths, metadata=meta) as pf:
         try: sizes = [_row_bytes(pf, g, names) for g in groups]
@@ -107,9 +107,9 @@ def _rows_at_once(f, groups, names, paths, meta, repeats=False, most=2**25):
             raise
         if repeats: sizes += [pf.metadata.row_group(g).total_byte_size for g in groups]
     size = max(sizes)
-    if size>8*most:
+    if size>16*most:
         raise InputError(f"{f}: a row may hold {size/2**20:,.0f} MB"
-                         f"; should be at most {8*most>>20}")
+                         f"; should be at most {16*most>>20}")
     return max(int(most/max(size, 1)), 1)
 
 # %% ../../nbs/7_engine/05_strangers.ipynb #adb7dbf3
@@ -152,7 +152,7 @@ def read_carefully(
     groups=None,     # row groups; None: all
     free:int=2**29,  # bytes that are read whatever the size of the file
 ): # iterator of record batches
-    "As `read_batches`, some 32 MB at once, and no more than a thousand times the size of the file"
+    "As `read_batches`, some 16 MB at once, and no more than a thousand times the size of the file"
     most = math.inf if is_remote(f) else free+1000*Path(f).stat().st_size
     with reading(f) as pf:
         meta,groups = pf.metadata,row_groups(pf, groups)
