@@ -287,9 +287,9 @@ def _token_counts(
     n,     # how many they are
     tok,   # a `tokenizers.Tokenizer`
 ): # (n,)
-    "Tokens of each text, 256 pieces at a time"
+    "Tokens of each text, 32 pieces at a time"
     pieces,counts = _pieces(texts),np.zeros(n, int)
-    while some := list(islice(pieces, 256)):
+    while some := list(islice(pieces, 32)):
         found = tok.encode_batch_fast([t for _,t in some], add_special_tokens=False)
         for (i,_),e in zip(some, found): counts[i] += len(e)
     return counts
