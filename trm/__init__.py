@@ -21,7 +21,8 @@ networks = dict(TRM='trm.network.weights', SymbolTRM='trm.puzzles.symbols',
                 PrefixTRM='trm.puzzles.prefix')
 
 _places = dict(TRM='network.weights', Config='config', get_preset='config',
-               Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores', solve='answering')
+               Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores',
+               solve='answering')
 __all__ = ['TRM', 'Config', 'get_preset', 'Trainer', 'open_run', 'evaluate', 'solve']
 
 

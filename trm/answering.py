@@ -290,7 +290,7 @@ def write_rows(
     path, # of a JSONL file
     rows, # list of dicts, or a data frame
 ): # None
-    "A line of JSON for each row, written whole or not at all; what is no number is null"
+    "A line of JSON for each row, written whole or not at all; NaN becomes null"
     df = pd.DataFrame(rows).astype(object)
     rows = df.where(df.notna(), None).to_dict('records')
     text = ''.join(json.dumps(r, ensure_ascii=False)+'\n' for r in rows)

@@ -48,7 +48,7 @@ def perturb(
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #d3623577
 def _measure(out, before):
-    "Of a step: answers (k·b,l), q (the residual, without a halting head) and the residual, (k·b,)"
+    "Of a step: answers (k·b,l), q (without a halting head the residual), the residual, (k·b,)"
     y,q = out.state[0].flatten(1),out.halt_logits
     wide = torch.float32 if y.device.type=='mps' else torch.float64  # 0.9999999 is not 1
     residual = (y-before.flatten(1)).norm(dim=1)/y.norm(dim=1)
