@@ -142,6 +142,7 @@ class TrainConfig(OptimizerConfig, DataConfig):
     label_smoothing:float = opt(0., lo=0, hi=.99)  # share of the target spread over all tokens
     halt_weight:float = opt(.5, lo=0)           # weight of the halting loss
     halt_explore:float = opt(.1, lo=0, hi=1)    # carried: chance that a row must go on
+    late:float = opt(0., lo=0, hi=1)            # carried: share of rows that may stay longer
     eval_every:int = opt(200, lo=1, hi=10**9)   # steps between validations
     eval_rows:int = opt(512, lo=1, hi=10**6)    # rows of the validation split to score
     save_every:int = opt(200, lo=1, hi=10**9)   # steps between checkpoints
@@ -323,6 +324,17 @@ presets |= dict(
                    train=_quick | dict(side=4, puzzles=2000, clues=8, steps=400)),
     sudoku6 = dict(network='SymbolTRM', model=_small | dict(symbols=6),
                    train=_quick | dict(side=6, puzzles=4000, clues=14, steps=600)))
+
+_units = _two_states | dict(
+    d_model=32, n_latent=3, expansion=3., hidden_multiple=16, mixer='mlp', position='none',
+    symbols=9, n_recurrence=16)
+_board9 = _quick | dict(side=9, muon_lr=.01, late=.25, augment=False, ema=.99, compile=True,
+                        eval_every=500, eval_rows=128)
+presets |= dict(
+    sudoku9 = dict(network='UnitTRM', model=_units,
+                   train=_board9 | dict(puzzles=8000, clues=31, steps=6000)),
+    sudoku_laptop = dict(network='UnitTRM', model=_units, own_data=True,
+                         train=_board9 | dict(clues=28, steps=18_000)))
 
 # %% ../nbs/3_network/00_config.ipynb #facc63e2
 _paper = _two_states | dict(

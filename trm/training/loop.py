@@ -81,12 +81,13 @@ def all_sum(
 
 # %% ../../nbs/4_training/04_loop.ipynb #9e3747ca
 @patch
-def draws(self:TrainState): # (2,b): this device's share
-    "Uniform numbers of this step, two for each row"
+def draws(self:TrainState): # (2,b), with late starts (3,b): this device's share
+    "Uniform numbers of this step, two or three for each row"
     c = self.cfg.train
     seed = int(np.random.SeedSequence([c.seed,self.step]).generate_state(1)[0])
     gen = torch.Generator(self.device).manual_seed(seed)
-    return torch.rand(2, c.batch_size, generator=gen, device=self.device)[:,self.rank::self.world]
+    u = torch.rand(3 if c.late else 2, c.batch_size, generator=gen, device=self.device)
+    return u[:,self.rank::self.world]
 
 # %% ../../nbs/4_training/04_loop.ipynb #30c92331
 @patch
@@ -101,7 +102,7 @@ def loss(self:TrainState,
         return unrolled(self.net, batch, self.weights, n/self.world, **kw)
     loss,self.carry,log = carried(
         self.net, self.carry or first_carry(batch), batch, self.cfg.model.n_recurrence,
-        c.halt_explore, self.draws(), **kw)
+        c.halt_explore, self.draws(), c.late, **kw)
     return loss,log
 
 # %% ../../nbs/4_training/04_loop.ipynb #6b6244eb
