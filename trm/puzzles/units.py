@@ -23,11 +23,12 @@ groups = dict(cell=(5,), row=(3,4), column=(1,2), box=(2,4))  # axes over which 
 # %% ../../nbs/5_puzzles/10_units.ipynb #4135cbd1
 def unfold(
     h:torch.Tensor, # (b,cells,k·d), k vectors of each cell
-    k:int,          # cells on a side, and digits
+    rows:int,       # in a box
+    cols:int,       # in a box; k is rows·cols
 ): # (b, bands, rows in a band, stacks, columns in a stack, k, d)
     "A board with an axis for each of the parts of a position"
-    rows,cols = box_shape(k)
-    return h.unflatten(-1, (k,-1)).unflatten(1, (k//rows, rows, k//cols, cols))
+    k = rows*cols
+    return h.unflatten(-1, (k,-1)).unflatten(1, (cols, rows, rows, cols))
 
 # %% ../../nbs/5_puzzles/10_units.ipynb #2ac6a756
 def group_means(
@@ -46,6 +47,7 @@ class UnitLayer(Layer):
         cfg, # a `UnitConfig`
     ):
         super().__init__(cfg)
+        self.box = box_shape(cfg.symbols)
         self.mix = nn.ModuleDict({k: gated(cfg, cfg.d_model) for k in ('cell','line','box')})
 
     def hear(self, h):
@@ -58,7 +60,7 @@ class UnitLayer(Layer):
         mask=None,      # not used, nor is the next
         rope=None,
     ): # (b,l,k·d)
-        parts = unfold(h, self.cfg.symbols)
+        parts = unfold(h, *self.box)
         parts = self.add(self.hear, parts)
         return self.add(self.mlp, parts).flatten(-2).flatten(1, 4)
 

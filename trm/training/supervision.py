@@ -111,10 +111,11 @@ def halts(
 def step_limits(
     max_steps:int,       # most steps of an ordinary row
     late:float,          # share of the rows that may stay longer, 0 to 1
-    u:torch.Tensor,      # (b,) uniform numbers from 0 to 1
-): # (b,) most steps of each row: `max_steps`, or 2, 4 or 8 times as many
+    draws=None,          # (3,b) uniform numbers from 0 to 1; wanted only where `late` is not 0
+): # (b,) most steps of each row, or one number: `max_steps`, or 2, 4 or 8 times as many
     "How long each row may stay"
-    doublings = torch.where(u<late, 1+(3*u/late).long(), 0)
+    if not late: return torch.tensor(max_steps)
+    doublings = torch.where(draws[2]<late, 1+(3*draws[2]/late).long(), 0)
     return max_steps*2**doublings
 
 # %% ../../nbs/4_training/01_supervision.ipynb #43001bd2
@@ -136,14 +137,11 @@ def carried(
     loss,log = _carried_loss(out, rows['labels'], halt_weight, **kw)
     steps = torch.where(carry['halted'], 0, carry['steps'])+1
     q = None if out.halt_logits is None else out.halt_logits.detach()
-    more = {}
-    if late:
-        limits = step_limits(max_steps, late, draws[2])
-        max_steps = torch.where(carry['halted'], limits, carry.get('limits', limits))
-        more = dict(limits=max_steps)
-    halted = halts(q, steps, max_steps, explore, draws)
+    limits = step_limits(max_steps, late, draws)
+    limits = torch.where(carry['halted'], limits, carry.get('limits', limits))
+    halted = halts(q, steps, limits, explore, draws)
     state = tuple(s.detach() for s in out.state)
-    after = dict(batch=rows, state=state, steps=steps, halted=halted) | more
+    after = dict(batch=rows, state=state, steps=steps, halted=halted, limits=limits)
     return loss,after,log | dict(halted=halted.float().mean())
 
 def _carried_loss(out, labels, halt_weight, **kw):
