@@ -17,12 +17,15 @@ from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
 from trm.puzzles.files import find_split, read_boards, read_puzzles, write_puzzles
-from trm.puzzles.kinds import MazeTask, SudokuTask, puzzle_task
+from trm.puzzles.hard import _library, count_guesses, make_hard
+from trm.puzzles.kinds import MazeTask, SudokuTask, puzzle_task, sudoku_moves
 from trm.puzzles.maze import check_maze, make_mazes, maze_distances, maze_variants, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
 from trm.puzzles.spelling import parse_board, parse_boards
 from trm.puzzles.splits import board_number, make_puzzles, pick_split
 from trm.puzzles.sudoku import valid_sudoku
+from trm.puzzles.units import UnitConfig, UnitTRM
+from trm.thinking.restarts import try_boards
 
 four = sudoku_chars(4)
 two = pd.DataFrame(dict(question=['1.....4..3.....2', '2.....4..3.....1'],
@@ -468,3 +471,47 @@ def test_prompts():
     refuses('both 1', task.prompt, ['1'*16])
     refuses('should be 10x10', MazeTask(sudoku4.change(task='maze', side=10)).prompt, ['SG'+' '*14])
     refuses('or its class be given', puzzle_task, sudoku4.change(task='own'))
+
+
+# A network that is told the units, and puzzles that need guesses
+
+@pytest.mark.parametrize('side', [4, 6, 9])
+def test_a_moved_board_gets_the_moved_answer(side):
+    cfg = UnitConfig(d_model=8, n_heads=2, vocab_size=side+2, seq_len=side*side, symbols=side, mixer='mlp', mask='full',
+                     position='none', states=2, n_latent=1, halt=True)
+    net, ids = UnitTRM(cfg).double(), make_sudoku(3, side, seed=1).inputs.long()
+    torch.nn.init.normal_(net.halt_head.weight)
+    with torch.no_grad():
+        plain = net.think(dict(input_ids=ids), 3)
+        for w, n in zip(*sudoku_moves(side, 5, seed=2)):
+            moved = net.think(dict(input_ids=n[ids[:, w]]), 3)
+            assert (plain.logits[:, :, w]-moved.logits[..., n]).abs().max() < 1e-9
+            assert (plain.halt_logits-moved.halt_logits).abs().max() < 1e-9
+    assert plain.logits[-1].std() > .01  # it says something
+
+
+def test_units_refuse():
+    kw = dict(d_model=8, n_heads=2, vocab_size=11, mixer='mlp', mask='full', position='none')
+    refuses('symbols=9: boards of 80 cells; should be a Sudoku of 81', UnitTRM, UnitConfig(seq_len=80, symbols=9, **kw))
+    net, task = UnitTRM(UnitConfig(seq_len=16, **kw | dict(vocab_size=6, symbols=4))), SudokuTask(sudoku4, make_sudoku(20, 4))
+    batch = dict(input_ids=make_sudoku(3, 4).inputs.long())
+    refuses('vary=relabel: the network answers a moved board with the moved answer', try_boards, net, task, batch, 2, 3, 'relabel')
+    preds = try_boards(net, task, batch, 2, 3, noise=2.)['preds'][0]  # by default, by noise
+    assert (preds[0] != preds[1]).any() and (preds[1] != preds[2]).any()
+
+
+def test_guesses(monkeypatch):
+    hard = make_hard(3, least=20, seed=5, patience=40)
+    assert valid_sudoku(hard.labels, hard.inputs, 9).all() and hard.table.guesses.min() >= 20
+    assert count_guesses(hard.inputs).tolist() == hard.table.guesses.tolist()
+    for puzzle, answer in zip(*(decode_boards(t, sudoku_chars(9)) for t in (hard.inputs, hard.labels))):
+        assert solve_sudoku(puzzle, 9) == [answer]  # minimal: without any of its clues there are more solutions
+        assert all(len(solve_sudoku(puzzle[:i]+'.'+puzzle[i+1:], 9)) == 2 for i in range(81) if puzzle[i] != '.')
+    assert same(make_hard(2, least=20, seed=5, patience=40).inputs, hard.inputs[:2])
+    assert not same(make_hard(2, least=20, seed=6, patience=40).inputs, hard.inputs[:2])
+    refuses('guesses=3: counts for Sudokus of 9×9', make_puzzles, sudoku4.change(guesses=3))
+    monkeypatch.setenv('PATH', '')
+    monkeypatch.delenv('CXX', raising=False)
+    _library.cache_clear()
+    refuses('no C++ compiler found', make_hard, 1)
+    _library.cache_clear()

@@ -7,9 +7,11 @@ import pytest
 from test_bad_input import refused
 
 from conftest import root, shared, small_board, trm
-from trm.puzzles.board import sudoku_chars
+from trm.puzzles.board import maze_chars, sudoku_chars
 from trm.puzzles.files import read_puzzles, write_puzzles
+from trm.puzzles.maze import make_mazes
 from trm.puzzles.solver import make_sudoku
+from trm.runs import open_run
 
 good = '12..34....1....2'  # one solution: 1243342123144132
 bad = {'12..34....1....': '15 cells', '12..34....1...z2': 'row 4, column 3', '11..34....1....2': 'row 1, column 1 and row 1, column 2',
@@ -173,3 +175,37 @@ def test_other_sides(side, tmp_path):
     lines = [f"| {' '.join(q[i:i+n])} | {' '.join(q[i+n:i+side])} |" for i in range(0, side*side, side)]
     r = trm('solve', 'run', '--board', '\n'.join(['+---+---+', *lines, '+---+---+']), cwd=tmp_path)
     assert not r.stderr and told(r) is None
+
+
+def shown(run, file, **changes):
+    "The rows of `file` that a run with other settings is asked, as it scores them"
+    path = run/'config.json'
+    kept = path.read_text()
+    d = json.loads(kept)
+    for k, v in changes.items(): d['model' if k in d['model'] else 'train'][k] = v
+    path.write_text(json.dumps(d))
+    try:
+        _, task = open_run(run, file)
+        rows = [b for s in ('valid', 'test', 'all') for b in task.eval_batches(s, 64)]
+        return task.left_out('all'), [(b['input_ids'].tolist(), b['labels'].tolist()) for b in rows]
+    finally: path.write_text(kept)
+
+
+@pytest.mark.parametrize('kind, changes', [
+    ('board', dict(clues=12)), ('board', dict(augment=False)), ('board', dict(puzzles=7, seed=3)), ('board', dict(guesses=5)),
+    ('maze', dict(augment=False)), ('text', dict(families='compare')), ('text', dict(loss_on='all', mask='causal')), ('text', dict(augment=False)),
+    ('text', dict(seed=3)), ('text', dict(streaming=True))], ids=str)
+def test_no_setting_changes_what_is_brought(kind, changes, board_run, run_folder, data, tmp_path):
+    "A file that is scored is asked as it stands, whatever a run was trained with"
+    if kind=='text': run, file = run_folder, data
+    elif kind=='board':
+        run, file = board_run, tmp_path/'x.parquet'
+        write_puzzles(make_sudoku(150, 4, seed=9), file, sudoku_chars(4))
+    else:
+        run, file = tmp_path/'run', tmp_path/'x.parquet'
+        sets = small_board.replace('steps=30', 'steps=2')+' task=maze side=6 network=TRM'
+        r = trm('train', 'sudoku4', '--out', run, '--sets', sets)
+        assert r.returncode == 0, r.stderr
+        write_puzzles(make_mazes(60, 6, seed=9), file, maze_chars)
+    run = shutil.copytree(run, tmp_path/'copy')
+    assert shown(run, file, **changes) == shown(run, file)

@@ -293,7 +293,7 @@ def test_planted_notebook(copy, name, export, fault):
 def test_planted_in_a_folder(copy):
     "A module that is gone, a part that nobody knows, and an `__init__` that is not empty"
     find_modules(copy)['trm.puzzles.task'].unlink()
-    said = '5_puzzles/07_task.ipynb: exports to trm.puzzles.task, which does not exist'
+    said = '5_puzzles/08_task.ipynb: exports to trm.puzzles.task, which does not exist'
     assert said in orphans(copy)
     assert any('imports trm.puzzles.task, which is no module' in f for f in upward(copy))
     (copy / 'trm/extra').mkdir()

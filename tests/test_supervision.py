@@ -9,7 +9,7 @@ from trm.config import ModelConfig
 from trm.files import InputError
 from trm.network.model import TRM
 from trm.training.loss import token_losses
-from trm.training.supervision import carried, first_carry, halts, step_weights, unrolled
+from trm.training.supervision import carried, first_carry, halts, step_limits, step_weights, unrolled
 
 cfg = ModelConfig(d_model=16, n_heads=2, vocab_size=11, seq_len=8, mask='full',
                   states=2, n_cycles=2, n_latent=2, detach=True)
@@ -87,6 +87,18 @@ def test_exploration_keeps_rows_of_a_sure_head():
     _, stay, _ = carried(net, first_carry(rows(0)), rows(0), explore=1., draws=draws)
     _, leave, _ = carried(net, first_carry(rows(0)), rows(0), explore=0., draws=draws)
     assert not stay['halted'].any() and leave['halted'].all()
+
+
+def test_late_rows_stay_longer():
+    "A share of the rows may do 2, 4 or 8 times as many steps, each as long as was drawn when it began"
+    net, draws = build(), torch.tensor([[.5]*4, [.5]*4, [.9, .01, .1, .2]])
+    assert step_limits(3, .25, draws).tolist() == [3, 6, 12, 24] and step_limits(3, 0.) == 3
+    c, counts = first_carry(rows(0)), []
+    for i in range(7):
+        _, c, _ = carried(net, c, rows(i), max_steps=3, draws=draws if i==0 else torch.full((3, 4), .9), late=.25)
+        counts.append(c['steps'].tolist())
+    assert [n[0] for n in counts] == [1, 2, 3, 1, 2, 3, 1] and [n[1] for n in counts] == [1, 2, 3, 4, 5, 6, 1]
+    assert counts[-1][2:] == [7, 7]
 
 
 def test_the_share_that_stays_for_a_third_step():

@@ -108,6 +108,7 @@ class DataConfig:
     side:int = opt(9, lo=4, hi=64)              # cells on a side of the board
     puzzles:int = opt(0, lo=0, hi=10**7)        # how many to make, where there is no `data`
     clues:int = opt(0, lo=0, hi=4096)           # Sudoku: clues on average; 0: those of the puzzle
+    guesses:int = opt(0, lo=0, hi=1000)         # 9×9 made here: a solver needs at least so many
     augment:bool = opt(True)                    # puzzles: draw a symmetry of each row, each time?
 
 # %% ../nbs/3_network/00_config.ipynb #1d79bcb3

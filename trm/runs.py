@@ -166,7 +166,7 @@ def open_run(run, data:str='', device:str='auto', task=None, problem:str='', sol
                          "paper's code with its settings, --published CONFIG.json")
     cfg,_ = read_config(run)
     model = TRM.from_pretrained(run).to(pick_device(device))
-    if data: cfg = cfg.change(data=str(data), clues=0)  # it is asked as it stands
+    if data: cfg = cfg.change(data=str(data), clues=0, families='')  # it is asked as it stands
     cfg = cfg.change(problem=problem or cfg.train.problem,
                      solution=solution or cfg.train.solution)
     task = task.open(run) if task else named_task(run, cfg)

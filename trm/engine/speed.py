@@ -33,6 +33,9 @@ def mixing_counts(
     "Mixing the positions in one layer, forward"
     l,d = cfg.positions,cfg.d_model
     if cfg.mixer=='attention': return b*l*(8*d*d+4*l*d),12*b*l*d
+    if cfg.network=='UnitTRM':  # a message of each cell, and of each digit of a row, column, box
+        hidden = hidden_width(d, cfg.expansion, cfg.hidden_multiple)
+        return 24*b*l*d*hidden,b*l*(5*cfg.width+4*(2*d+6*hidden))
     hidden = hidden_width(l, cfg.expansion, cfg.hidden_multiple)
     return 6*b*cfg.width*l*hidden,b*cfg.width*(2*l+6*hidden)
 
@@ -45,7 +48,7 @@ def thinking_counts(
     cells,d = b*cfg.positions,cfg.d_model
     vectors = cells*cfg.width//d  # one at each cell, or one for each of its symbols
     hidden = hidden_width(d, cfg.expansion, cfg.hidden_multiple)
-    pooled = 4*cells*d*hidden if hasattr(cfg, 'symbols') else 0  # what the symbols share
+    pooled = 4*cells*d*hidden if cfg.network=='SymbolTRM' else 0  # what the symbols share
     return 6*vectors*d*hidden+pooled,vectors*(2*d+6*hidden)
 
 # %% ../../nbs/7_engine/08_speed.ipynb #6cc7dad2

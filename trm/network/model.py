@@ -38,6 +38,7 @@ class TRM(nn.Module):
         What the network is: its width, its steps, its vocabulary and its longest input.
     """
     config,layer = ModelConfig,Layer  # the class of its settings, and of its layers
+    equivariant = False               # does a moved board get the moved answer?
 
     def __init__(self, cfg:ModelConfig):
         super().__init__()

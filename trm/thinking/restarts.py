@@ -72,16 +72,19 @@ def _try(model, batch, moves, steps, noise, seed):
     return move_back(preds, moves),q,residual
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #295d32d0
-def _choose_moves(task, restarts, vary, seed):
+def _choose_moves(model, task, restarts, vary, seed):
     "The moves of each try, and whether they are moves or noise"
     if vary not in (None,'noise','relabel'):
         raise InputError(f"vary={vary}: should be noise or relabel")
+    if vary=='relabel' and model.equivariant:
+        raise InputError("vary=relabel: the network answers a moved board with the moved answer; "
+                         "should be noise")
     where,names = task.moves(restarts, seed)
     few = len(where)<restarts
     if vary=='relabel' and few:
         raise InputError(f"restarts={restarts}: a board of this kind has {len(where)} positions; "
                          "should be no more, or by noise")
-    if vary!='noise' and not few: return (where,names),False
+    if vary!='noise' and not few and not model.equivariant: return (where,names),False
     return (where[:1].repeat(restarts, 1),names[:1].repeat(restarts, 1)),True
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #a6fbb455
@@ -101,7 +104,7 @@ def try_boards(
     if restarts<1: raise InputError(f"restarts={restarts}: should be at least 1")
     ids,steps = batch['input_ids'],steps or model.cfg.n_recurrence
     steps = [steps] if isinstance(steps, int) else sorted(steps)
-    moves,by_noise = _choose_moves(task, restarts, vary, seed)
+    moves,by_noise = _choose_moves(model, task, restarts, vary, seed)
     n = max((at_once or rows_at_once(model))//restarts, 1)
     parts = [{k: v[i:i+n] for k,v in batch.items()} for i in range(0, len(ids), n)]
     tried = [_try(model, p, moves, steps, noise*by_noise, seed) for p in parts]
