@@ -1,59 +1,85 @@
-"""Sudoku-Extreme on a laptop: the data of an arm, its training, and its scores on the 10,000 test puzzles. Writes results/laptop.json.
+"""9×9 Sudokus on a laptop: the data of an arm, and scores of a run. Writes results/NAME.json.
 
-    python tests/bench_laptop.py data ARM [hold]       runs/laptop/ARM/puzzles.parquet: the rows of an arm; hold: 200 of the Extreme
-                                                       training puzzles, chosen by the class of their solution, are for validation only
-    python tests/bench_laptop.py score RUN [N]         a single pass after 16 to 256 steps, and restarts, on N of the test puzzles
+    python tests/bench_laptop.py data ARM [hold]             runs/laptop/ARM/puzzles.parquet: the rows of an arm of sudoku_laptop; with `hold`, 200
+                                                             of the Extreme training puzzles are for validation only, by the class of their solution
+    python tests/bench_laptop.py score NAME RUN SETS [SIZE]  scores of a run on some of `sets` (below), by commas, SIZE boards of each
 
-Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need many guesses; c, both;
-d, the 60,000 of the community's lists of hard puzzles besides. The sets are read from the folder in TRM_SHARED_DATA.
+Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both; d, the 60,000 of the
+community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
+
+A pass is one run of all steps from the start. Its answer is looked at after 1, 2, 4, ... steps; no answer is taken back or chosen. With restarts,
+the boards whose answer after the last step breaks the rules are tried again with noise on the state, and the first answer by the rules counts.
 """
+import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
-from trm.puzzles.board import sudoku_chars
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
+from trm.files import read_json
+from trm.network.weights import TRM
+from trm.puzzles.board import Boards, sudoku_chars
 from trm.puzzles.files import read_puzzles, write_puzzles
+from trm.puzzles.hard import count_guesses, make_hard
 from trm.puzzles.solver import make_sudoku
-from trm.puzzles.splits import board_number
+from trm.puzzles.splits import board_number, grid_class
+from trm.puzzles.sudoku import valid_sudoku
+from trm.thinking.restarts import perturb
+from trm.thinking.scores import wilson
 
 shared = Path(os.environ.get('TRM_SHARED_DATA', '../shared/data'))
-out = Path('runs/laptop')
+out, results = Path('runs/laptop'), Path('results')
 chars = sudoku_chars(9)
 
 
-def extreme(name):
-    "Boards of Sudoku-Extreme"
-    return read_puzzles(shared/f'sudoku_extreme/{name}.parquet', chars)
+# Data
 
-
-def made(n, seed):
-    "Random minimal puzzles, made once and kept"
-    path = out/f'made_{n}_{seed}.parquet'
+def kept(name, make):
+    "Boards that are made once"
+    path = out/f'{name}.parquet'
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_puzzles(make_sudoku(n, 9, seed), path, chars)
+        write_puzzles(make(), path, chars)
     return read_puzzles(path, chars)
 
 
-def rows(boards, split, times=1):
-    "A table of boards, so many times, all of one split"
-    d = boards.to_frame(chars)[['question', 'answer']].assign(split=split)
-    return pd.concat([d]*times)
+def published(name): return read_puzzles(shared/f'{name}.parquet', chars)
+
+
+def random_puzzles(): return kept('random', lambda: make_sudoku(20_000, 9, 1))
+
+
+def hard_puzzles(): return kept('hard', lambda: make_hard(4000, 20, 1, 100))
+
+
+def with_clues(boards, low, high, seed=0):
+    "Each with a number of clues drawn from `low` to `high`, or its own where it has more"
+    gen = torch.Generator().manual_seed(seed)
+    x, y = boards.inputs.long(), boards.labels.long()
+    wanted = torch.randint(low, high+1, (len(x), 1), generator=gen)
+    order = (torch.rand(x.shape, generator=gen)+2*(x>1)).argsort(1).argsort(1)  # blanks first
+    more = (x==1) & (order<wanted-(x>1).sum(1, keepdim=True))
+    return Boards(torch.where(more, y, x).byte(), boards.labels, boards.table)
 
 
 def data(arm, hold=''):
     "Write the rows of an arm"
-    ext = extreme('train')
-    order = np.argsort(board_number(ext, 'sudoku', 9), kind='stable')  # of one class together
-    held, kept = ext[order[:200]], ext[order[200:]] if hold else ext
-    random = made(20_000, 1)
+    ext, random = published('sudoku_extreme/train'), random_puzzles()
+    order = np.argsort(board_number(ext, 'sudoku', 9), kind='stable')  # those of one class together
+    held, rest = ext[order[:200]], ext[order[200:]] if hold else ext
     parts = []
-    if arm in 'acd': parts.append(rows(kept, 'train', 1 if arm=='a' else 20))
-    if arm in 'bcd': parts.append(rows(random[500:], 'train'))
-    parts.append(rows(held if hold else random[:500], 'valid'))
+    def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
+    if arm in 'acd': add(rest, 'train', 1 if arm=='a' else 20)
+    if arm in 'bcd': add(random[500:], 'train')
+    if arm in 'bcd': add(hard_puzzles(), 'train', 5)
+    if arm=='d': add(published('sudoku_hardest/train'), 'train')
+    add(held if hold else random[:500], 'valid')
     d = pd.concat(parts, ignore_index=True)
     folder = out/(arm+('_held' if hold else ''))
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,4 +87,97 @@ def data(arm, hold=''):
     print(folder, d.split.value_counts().to_dict())
 
 
-if __name__=='__main__': dict(data=data)[sys.argv[1]](*sys.argv[2:])
+def fresh(run, n):
+    "Minimal puzzles whose solution is, up to relabelling, none of those that a run was trained on"
+    made, seen = kept('fresh', lambda: make_sudoku(2000, 9, 77)), read_puzzles(Path(run)/'puzzles.parquet', chars)
+    new = ~np.isin(grid_class(made.labels).numpy(), grid_class(seen.labels).numpy())
+    return made[new][:n]
+
+
+sets = dict(
+    ordinary=lambda run, n: with_clues(fresh(run, n), 28, 36),
+    minimal=fresh,
+    clues22=lambda run, n: (b := fresh(run, 2000))[(b.inputs>1).sum(1).numpy()<=23][:n],
+    clues26=lambda run, n: with_clues(fresh(run, n), 26, 26),
+    clues30=lambda run, n: with_clues(fresh(run, n), 30, 30),
+    clues38=lambda run, n: with_clues(fresh(run, n), 38, 38),
+    clues45=lambda run, n: with_clues(fresh(run, n), 45, 45),
+    extreme=lambda run, n: published('sudoku_extreme/test')[:n],
+    held=lambda run, n: (e := published('sudoku_extreme/train'))[np.argsort(board_number(e, 'sudoku', 9), kind='stable')[:n]])
+
+
+# Scores
+
+@torch.no_grad()
+def one_pass(net, x, marks, noise=0., seed=0, size=32):
+    "Answers (marks,n,81) of a pass, some boards at a time, all batches of one shape; and how far the last step moved the state"
+    preds, moved = [], []
+    for i in range(0, len(x), size):
+        part = x[i:i+size]
+        inputs = net.prepare(dict(input_ids=torch.cat([part, part[-1:].expand(size-len(part), -1)])))
+        state, found = net.start(inputs.x), []
+        gens = [torch.Generator(), torch.Generator().manual_seed(10_000*seed+i)]  # the first try of `perturb` has no noise
+        for t in range(1, max(marks)+1):
+            if noise: state = tuple(s[size:] for s in perturb(tuple(torch.cat([s, s]) for s in state), gens, noise))
+            before, step = state[0], net(inputs, state)
+            state = step.state
+            if t in marks: found.append(step.logits.argmax(-1)[:len(part)])
+        preds.append(torch.stack(found))
+        moved.append(((state[0]-before).flatten(1).norm(dim=1)/state[0].flatten(1).norm(dim=1))[:len(part)])
+    return torch.cat(preds, 1), torch.cat(moved)
+
+
+def rate(right):
+    "Share with its 95 % interval"
+    low, high = wilson(right.float().mean().item(), len(right))
+    return dict(exact=right.float().mean().item(), low=low, high=high, n=len(right))
+
+
+def score_set(net, boards, marks, tries, noise):
+    "Scores of a pass after each of `marks` steps, and with restarts"
+    x, y = boards.inputs.long(), boards.labels.long()
+    t0 = time.perf_counter()
+    preds, moved = one_pass(net, x, marks)
+    seconds = time.perf_counter()-t0
+    right = (preds==y).all(-1)
+    row = dict(steps={m: rate(r) for m, r in zip(marks, right)}, seconds=seconds, boards_per_second=len(x)/seconds)
+    answer, t0 = preds[-1].clone(), time.perf_counter()
+    row['restarts'] = []
+    for k in range(2, tries+1):
+        open_ = ~valid_sudoku(answer, x, 9)
+        if not open_.any(): break
+        answer[open_] = one_pass(net, x[open_], marks[-1:], noise, k)[0][0]
+        row['restarts'].append(dict(tries=k, tried=int(open_.sum()), seconds=time.perf_counter()-t0) | rate((answer==y).all(-1)))
+    guesses, clues = count_guesses(boards.inputs), (x>1).sum(1).numpy()
+    d = pd.DataFrame(dict(guesses=guesses, clues=clues, moved=moved.numpy()) | {f'right{m}': r.numpy() for m, r in zip(marks, right)})
+    d['restarted'] = (answer==y).all(-1).numpy()
+    bins = pd.cut(d.guesses, [-1, 0, 3, 10, 30, 100, 300, 10**6], labels=['0', '1-3', '4-10', '11-30', '31-100', '101-300', '301-'])
+    right = f'right{marks[-1]}'
+    row['by_guesses'] = {k: dict(n=len(g), exact=float(g[right].mean()), restarted=float(g.restarted.mean()))
+                         for k, g in d.groupby(bins, observed=True)}
+    row['by_clues'] = {int(k): dict(n=len(g), exact=float(g[right].mean())) for k, g in d.groupby('clues')}
+    row['moved'] = {str(bool(k)): float(g.moved.median()) for k, g in d.groupby(right)}
+    return row
+
+
+def score(name, run, names, n='1000', steps='32', tries='8', noise='.3'):
+    "Score a run and put the row into results/NAME.json"
+    net, cfg = TRM.from_pretrained(run), read_json(Path(run)/'config.json')
+    net.block.compile(dynamic=False)
+    marks = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m<=int(steps)]
+    log = read_metrics(Path(run)/'metrics.csv') if (Path(run)/'metrics.csv').exists() else []
+    row = dict(run=Path(run).name, weights=sum(p.numel() for p in net.parameters()), seed=cfg['train']['seed'], start=cfg.get('start', ''),
+               steps=cfg['train']['steps'], trained_on=dict(commit=cfg['commit'], device=cfg['device']),
+               train_seconds=log[-1]['seconds'] if log else None, noise=float(noise), threads=torch.get_num_threads(),
+               curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r], sets={}) | provenance()
+    for s in names.split(','):
+        row['sets'][s] = r = score_set(net, sets[s](run, int(n)), marks, int(tries), float(noise))
+        print(s, {m: round(v['exact'], 4) for m, v in r['steps'].items()}, [round(k['exact'], 4) for k in r['restarts']], f"{r['seconds']:.0f} s", flush=True)
+    path = results/f'{name}.json'
+    rows = read_json(path)['rows'] if path.exists() else []
+    old = [r for r in rows if r['run']==row['run']]
+    if old: row['sets'] = old[0]['sets'] | row['sets']
+    path.write_text(json.dumps(dict(rows=[r for r in rows if r['run']!=row['run']]+[row]), indent=1))
+
+
+if __name__=='__main__': dict(data=data, score=score)[sys.argv[1]](*sys.argv[2:])
