@@ -25,7 +25,7 @@ card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
     trm_solve {folder} --board {board}
     trm_eval  {folder} --split minimal
 
-- **Data**: {train:,} puzzles made by `trm.puzzles.splits.make_puzzles` from seed {seed}, a symmetry of each drawn every time, shown with {clues} clues
+- **Data**: {train:,} puzzles made by `trm.puzzles.splits.make_puzzles` from seed {seed}{drawn}, shown with {clues} clues
   on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
   the validation and the {test} of the test.
 - **Recipe**: preset `{preset}`{sets}; {steps:,} steps of {batch} boards in {seconds:.0f} s on {device}. Seed {seed}. `config.json` has all
@@ -67,7 +67,7 @@ def main(run, folder):
     sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
     counts = boards.table.split.value_counts()
     text = card.format(
-        preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.as_posix(),
+        preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.name, drawn=', a symmetry of each drawn every time' if cfg['train']['augment'] else '',
         kib=(folder/'model.safetensors').stat().st_size/1024, board=task.boards('test')[:1].to_frame(task.chars).question.iloc[0], train=counts['train'],
         valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'], seed=cfg['train']['seed'], sets=f' with {sets}' if sets else '',
         steps=cfg['train']['steps'], batch=cfg['train']['batch_size'], seconds=log[-1]['seconds'], n=found['test']['n'], t=found['test']['steps'],

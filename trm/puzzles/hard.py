@@ -90,7 +90,7 @@ static bool settle(State& s) {  // false: there is no solution
 """
 
 # %% ../../nbs/5_puzzles/04_hard.ipynb #6b472340
-_searching = r"""
+_choosing = r"""
 struct Choice { int n = 99, cell[9], digit[9]; };
 
 static Choice choose(const State& s) {
@@ -108,6 +108,10 @@ static Choice choose(const State& s) {
     return best;
 }
 
+"""
+
+# %% ../../nbs/5_puzzles/04_hard.ipynb #0581fd49
+_searching = r"""
 struct Found { int solutions = 0, guesses = 0; uint8_t digits[2][81]; };
 
 static Found search(const State& from, int limit, int most = 1 << 30, Rng* rng = nullptr) {
@@ -202,7 +206,7 @@ extern "C" void make(uint64_t seed, int n, int least, int patience, int most,
 @lru_cache
 def _library():
     "The compiled solver"
-    source = _state+_settling+_searching+_exchanging+_calls
+    source = _state+_settling+_choosing+_searching+_exchanging+_calls
     compiler = os.environ.get('CXX') or which('g++') or which('clang++')
     if not compiler:
         raise InputError("guesses: no C++ compiler found; should be g++ installed, or guesses=0")
