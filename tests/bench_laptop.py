@@ -4,8 +4,8 @@
                                                              of the Extreme training puzzles are for validation only, by the class of their solution
     python tests/bench_laptop.py score NAME RUN SETS [SIZE]  scores of a run on some of `sets` (below), by commas, SIZE boards of each
 
-Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both; d, the 60,000 of the
-community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
+Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both, and puzzles made from the
+training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
 
 A pass is one run of all steps from the start. Its answer is looked at after 1, 2, 4, ... steps; no answer is taken back or chosen. With restarts,
 the boards whose answer after the last step breaks the rules are tried again with noise on the state, and the first answer by the rules counts.
@@ -26,7 +26,7 @@ from trm.files import read_json
 from trm.network.weights import TRM
 from trm.puzzles.board import Boards, sudoku_chars
 from trm.puzzles.files import read_puzzles, write_puzzles
-from trm.puzzles.hard import count_guesses, make_hard
+from trm.puzzles.hard import count_guesses, count_left, make_hard, vary_clues
 from trm.puzzles.solver import make_sudoku
 from trm.puzzles.splits import board_number, grid_class
 from trm.puzzles.sudoku import valid_sudoku
@@ -52,10 +52,17 @@ def kept(name, make):
 def published(name): return read_puzzles(shared/f'{name}.parquet', chars)
 
 
+def join(*boards):
+    return Boards(torch.cat([b.inputs for b in boards]), torch.cat([b.labels for b in boards]), pd.concat([b.table for b in boards], ignore_index=True))
+
+
 def random_puzzles(): return kept('random', lambda: make_sudoku(20_000, 9, 1))
 
 
-def hard_puzzles(): return kept('hard', lambda: make_hard(4000, 20, 1, 100))
+def guessed_puzzles():
+    "Found by search, of three degrees: at least 3, 15 and 20 guesses"
+    return join(kept('mid', lambda: make_hard(12_000, 3, 11, 8)), kept('mid2', lambda: make_hard(8000, 15, 12, 30)),
+                kept('hard', lambda: make_hard(1500, 20, 1, 100)), kept('hard2', lambda: make_hard(2500, 20, 2, 100)))
 
 
 def with_clues(boards, low, high, seed=0):
@@ -70,16 +77,16 @@ def with_clues(boards, low, high, seed=0):
 
 def data(arm, hold=''):
     "Write the rows of an arm"
-    ext, random = published('sudoku_extreme/train'), random_puzzles()
+    ext, random, hard = published('sudoku_extreme/train'), random_puzzles(), guessed_puzzles()
     order = np.argsort(board_number(ext, 'sudoku', 9), kind='stable')  # those of one class together
-    held, rest = ext[order[:200]], ext[order[200:]] if hold else ext
+    held, ext = (ext[order[:200]], ext[order[200:]]) if hold else (hard[-200:], ext)
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
-    if arm in 'acd': add(rest, 'train', 1 if arm=='a' else 20)
-    if arm in 'bcd': add(random[500:], 'train')
-    if arm in 'bcd': add(hard_puzzles(), 'train', 5)
+    if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
+    if arm in 'cd': add(kept('near'+hold, lambda: vary_clues(ext, 16, 1)), 'train')
+    if arm in 'bcd': add(random, 'train'), add(hard[:-200], 'train')
     if arm=='d': add(published('sudoku_hardest/train'), 'train')
-    add(held if hold else random[:500], 'valid')
+    add(held, 'valid')
     d = pd.concat(parts, ignore_index=True)
     folder = out/(arm+('_held' if hold else ''))
     folder.mkdir(parents=True, exist_ok=True)
