@@ -2,13 +2,14 @@
 
     python tests/bench_laptop.py data ARM [hold]             runs/laptop/ARM/puzzles.parquet: the rows of an arm of sudoku_laptop; with `hold`, 200
                                                              of the Extreme training puzzles are for validation only, by the class of their solution
-    python tests/bench_laptop.py score NAME RUN SETS [SIZE]  scores of a run on some of `sets` (below), by commas, SIZE boards of each
+    python tests/bench_laptop.py score NAME RUN SETS [SIZE] [STEPS] [TRIES] [noise|guess]  scores of a run on some of `sets` (below), by commas, SIZE boards of each
 
 Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both, and puzzles made from the
 training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
 
 A pass is one run of all steps from the start. Its answer is looked at after 1, 2, 4, ... steps; no answer is taken back or chosen. With restarts,
-the boards whose answer after the last step breaks the rules are tried again with noise on the state, and the first answer by the rules counts.
+the boards whose answer after the last step breaks the rules are tried again, by noise or by guesses, and the first answer by the rules counts. A try by
+noise has as many steps as the pass; one by guesses has six passes of 16 steps, with a guess after each but the last. Tries are made seven at a time.
 """
 import json
 import os
@@ -23,14 +24,13 @@ import torch
 from trm.engine.checkpoint import provenance
 from trm.engine.log import read_metrics
 from trm.files import read_json
-from trm.network.weights import TRM
 from trm.puzzles.board import Boards, sudoku_chars
 from trm.puzzles.files import read_puzzles, write_puzzles
 from trm.puzzles.hard import count_guesses, count_left, make_hard, vary_clues
 from trm.puzzles.solver import make_sudoku
 from trm.puzzles.splits import board_number, grid_class
-from trm.puzzles.sudoku import valid_sudoku
-from trm.thinking.restarts import perturb
+from trm.runs import open_run
+from trm.thinking.restarts import try_boards
 from trm.thinking.scores import wilson
 
 shared = Path(os.environ.get('TRM_SHARED_DATA', '../shared/data'))
@@ -83,7 +83,7 @@ def data(arm, hold=''):
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
     if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
-    if arm in 'cd': add(kept('near'+hold, lambda: vary_clues(ext, 16, 1)), 'train')
+    if arm in 'cd': add(kept('near'+hold, lambda: vary_clues(ext, 40, 1, 1500)), 'train')
     if arm in 'bcd': add(random, 'train'), add(hard[:-200], 'train')
     if arm=='d': add(published('sudoku_hardest/train'), 'train')
     add(held, 'valid')
@@ -116,16 +116,14 @@ sets = dict(
 # Scores
 
 @torch.no_grad()
-def one_pass(net, x, marks, noise=0., seed=0, size=32):
+def one_pass(net, x, marks, size=32):
     "Answers (marks,n,81) of a pass, some boards at a time, all batches of one shape; and how far the last step moved the state"
     preds, moved = [], []
     for i in range(0, len(x), size):
         part = x[i:i+size]
         inputs = net.prepare(dict(input_ids=torch.cat([part, part[-1:].expand(size-len(part), -1)])))
         state, found = net.start(inputs.x), []
-        gens = [torch.Generator(), torch.Generator().manual_seed(10_000*seed+i)]  # the first try of `perturb` has no noise
         for t in range(1, max(marks)+1):
-            if noise: state = tuple(s[size:] for s in perturb(tuple(torch.cat([s, s]) for s in state), gens, noise))
             before, step = state[0], net(inputs, state)
             state = step.state
             if t in marks: found.append(step.logits.argmax(-1)[:len(part)])
@@ -134,13 +132,29 @@ def one_pass(net, x, marks, noise=0., seed=0, size=32):
     return torch.cat(preds, 1), torch.cat(moved)
 
 
+def try_again(net, task, x, answer, y, tries, steps, vary):
+    "Put right answers in the place of wrong ones, where tries find them; a row for each round"
+    rows, t0, done = [], time.perf_counter(), 0
+    for k in range((tries-1)//7):
+        open_ = (~task.valid(answer, x)).nonzero()[:, 0]
+        if not len(open_): break
+        some = torch.cat([open_, open_[-1:].expand(-len(open_)%4)])  # four boards at a time, with eight tries each
+        found = try_boards(net, task, dict(input_ids=x[some]), 16 if vary=='guess' else steps, 8, vary, seed=k, at_once=32)
+        first = found['valid'][0].int().argmax(0)
+        answer[some] = found['preds'][0, first, torch.arange(len(some))]
+        done += 7*len(open_)
+        rows.append(dict(tries=8+7*k, tried=len(open_), tries_in_all=done, seconds=time.perf_counter()-t0) | rate((answer==y).all(-1)))
+        print(rows[-1], flush=True)
+    return rows
+
+
 def rate(right):
     "Share with its 95 % interval"
     low, high = wilson(right.float().mean().item(), len(right))
     return dict(exact=right.float().mean().item(), low=low, high=high, n=len(right))
 
 
-def score_set(net, boards, marks, tries, noise):
+def score_set(net, task, boards, marks, tries, vary):
     "Scores of a pass after each of `marks` steps, and with restarts"
     x, y = boards.inputs.long(), boards.labels.long()
     t0 = time.perf_counter()
@@ -148,37 +162,35 @@ def score_set(net, boards, marks, tries, noise):
     seconds = time.perf_counter()-t0
     right = (preds==y).all(-1)
     row = dict(steps={m: rate(r) for m, r in zip(marks, right)}, seconds=seconds, boards_per_second=len(x)/seconds)
-    answer, t0 = preds[-1].clone(), time.perf_counter()
-    row['restarts'] = []
-    for k in range(2, tries+1):
-        open_ = ~valid_sudoku(answer, x, 9)
-        if not open_.any(): break
-        answer[open_] = one_pass(net, x[open_], marks[-1:], noise, k)[0][0]
-        row['restarts'].append(dict(tries=k, tried=int(open_.sum()), seconds=time.perf_counter()-t0) | rate((answer==y).all(-1)))
+    print(row['steps'], flush=True)
+    answer = preds[-1].clone()
+    row['restarts'] = try_again(net, task, x, answer, y, tries, marks[-1], vary)
     guesses, clues = count_guesses(boards.inputs), (x>1).sum(1).numpy()
-    d = pd.DataFrame(dict(guesses=guesses, clues=clues, moved=moved.numpy()) | {f'right{m}': r.numpy() for m, r in zip(marks, right)})
+    d = pd.DataFrame(dict(guesses=guesses, deep=count_left(boards.inputs)>0, clues=clues, moved=moved.numpy()) | {f'right{m}': r.numpy() for m, r in zip(marks, right)})
     d['restarted'] = (answer==y).all(-1).numpy()
     bins = pd.cut(d.guesses, [-1, 0, 3, 10, 30, 100, 300, 10**6], labels=['0', '1-3', '4-10', '11-30', '31-100', '101-300', '301-'])
     right = f'right{marks[-1]}'
     row['by_guesses'] = {k: dict(n=len(g), exact=float(g[right].mean()), restarted=float(g.restarted.mean()))
                          for k, g in d.groupby(bins, observed=True)}
+    row['by_probing'] = {'deep' if k else 'solved': dict(n=len(g), restarted=float(g.restarted.mean()), exact={m: float(g[f'right{m}'].mean()) for m in marks})
+                         for k, g in d.groupby('deep')}
     row['by_clues'] = {int(k): dict(n=len(g), exact=float(g[right].mean())) for k, g in d.groupby('clues')}
     row['moved'] = {str(bool(k)): float(g.moved.median()) for k, g in d.groupby(right)}
     return row
 
 
-def score(name, run, names, n='1000', steps='32', tries='8', noise='.3'):
+def score(name, run, names, n='1000', steps='32', tries='8', vary='noise'):
     "Score a run and put the row into results/NAME.json"
-    net, cfg = TRM.from_pretrained(run), read_json(Path(run)/'config.json')
+    (net, task), cfg = open_run(run), read_json(Path(run)/'config.json')
     net.block.compile(dynamic=False)
     marks = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m<=int(steps)]
     log = read_metrics(Path(run)/'metrics.csv') if (Path(run)/'metrics.csv').exists() else []
     row = dict(run=Path(run).name, weights=sum(p.numel() for p in net.parameters()), seed=cfg['train']['seed'], start=cfg.get('start', ''),
                steps=cfg['train']['steps'], trained_on=dict(commit=cfg['commit'], device=cfg['device']),
-               train_seconds=log[-1]['seconds'] if log else None, noise=float(noise), threads=torch.get_num_threads(),
+               train_seconds=log[-1]['seconds'] if log else None, vary=vary, threads=torch.get_num_threads(),
                curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r], sets={}) | provenance()
     for s in names.split(','):
-        row['sets'][s] = r = score_set(net, sets[s](run, int(n)), marks, int(tries), float(noise))
+        row['sets'][s] = r = score_set(net, task, sets[s](run, int(n)), marks, int(tries), vary)
         print(s, {m: round(v['exact'], 4) for m, v in r['steps'].items()}, [round(k['exact'], 4) for k in r['restarts']], f"{r['seconds']:.0f} s", flush=True)
     path = results/f'{name}.json'
     rows = read_json(path)['rows'] if path.exists() else []

@@ -68,6 +68,7 @@ def sudoku_errors(
 class SudokuTask(PuzzleTask):
     "Sudokus of `side`×`side` cells"
     splits = 'valid','test','all','minimal'  # that can be scored
+    blank = 1  # the token of an empty cell
 
     def __init__(self,
         cfg:Config, # the run
