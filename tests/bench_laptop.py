@@ -9,7 +9,7 @@ training puzzles by exchanging clues; d, the 60,000 of the community's lists of 
 
 A pass is one run of all steps from the start. Its answer is looked at after 1, 2, 4, ... steps; no answer is taken back or chosen. With restarts,
 the boards whose answer after the last step breaks the rules are tried again, by noise or by guesses, and the first answer by the rules counts. A try by
-noise has as many steps as the pass; one by guesses has six passes of 16 steps, with a guess after each but the last. Tries are made seven at a time.
+noise has as many steps as the pass, one by guesses 96, with a guess after every 16. Tries are made seven at a time.
 """
 import json
 import os
@@ -139,7 +139,7 @@ def try_again(net, task, x, answer, y, tries, steps, vary):
         open_ = (~task.valid(answer, x)).nonzero()[:, 0]
         if not len(open_): break
         some = torch.cat([open_, open_[-1:].expand(-len(open_)%4)])  # four boards at a time, with eight tries each
-        found = try_boards(net, task, dict(input_ids=x[some]), 16 if vary=='guess' else steps, 8, vary, seed=k, at_once=32)
+        found = try_boards(net, task, dict(input_ids=x[some]), 96 if vary=='guess' else steps, 8, vary, seed=k, at_once=32)
         first = found['valid'][0].int().argmax(0)
         answer[some] = found['preds'][0, first, torch.arange(len(some))]
         done += 7*len(open_)

@@ -17,7 +17,7 @@ from trm.files import InputError
 from trm.puzzles.board import (Boards, board_keys, box_shape, decode_boards, draw_board,
                                encode_boards, from_keys, maze_chars, sudoku_chars)
 from trm.puzzles.files import find_split, read_boards, read_puzzles, write_puzzles
-from trm.puzzles.hard import _library, count_guesses, make_hard
+from trm.puzzles.hard import _library, count_guesses, count_left, make_hard, vary_clues
 from trm.puzzles.kinds import MazeTask, SudokuTask, puzzle_task, sudoku_moves
 from trm.puzzles.maze import check_maze, make_mazes, maze_distances, maze_variants, solve_maze
 from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
@@ -496,8 +496,13 @@ def test_units_refuse():
     net, task = UnitTRM(UnitConfig(seq_len=16, **kw | dict(vocab_size=6, symbols=4))), SudokuTask(sudoku4, make_sudoku(20, 4))
     batch = dict(input_ids=make_sudoku(3, 4).inputs.long())
     refuses('vary=relabel: the network answers a moved board with the moved answer', try_boards, net, task, batch, 2, 3, 'relabel')
-    preds = try_boards(net, task, batch, 2, 3, noise=2.)['preds'][0]  # by default, by noise
+    preds = try_boards(net, task, batch, 2, 3, noise=2.)['preds'][0]  # by default by noise, where there is no room for a guess
     assert (preds[0] != preds[1]).any() and (preds[1] != preds[2]).any()
+    refuses('vary=guess: wants boards with empty cells, and a network that sees them at every step', try_boards, net, task, batch, 8, 3, 'guess')
+    net = UnitTRM(UnitConfig(seq_len=16, **kw | dict(vocab_size=6, symbols=4, states=2)))
+    guessed = try_boards(net, task, batch, 8, 3, every=4)['residual'][0]
+    assert same(guessed, try_boards(net, task, batch, 8, 3, 'guess', every=4)['residual'][0]) and (guessed[0] != guessed[1]).any()
+    refuses('vary=guess: wants boards with empty cells', try_boards, net, MazeTask(sudoku4.change(task='maze')), batch, 8, 3, 'guess')
 
 
 def test_guesses(monkeypatch):
@@ -509,6 +514,13 @@ def test_guesses(monkeypatch):
         assert all(len(solve_sudoku(puzzle[:i]+'.'+puzzle[i+1:], 9)) == 2 for i in range(81) if puzzle[i] != '.')
     assert same(make_hard(2, least=20, seed=5, patience=40).inputs, hard.inputs[:2])
     assert not same(make_hard(2, least=20, seed=6, patience=40).inputs, hard.inputs[:2])
+    assert not count_left(hard.inputs).any() and not len(vary_clues(hard))  # probing solves them all
+    deep = '8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..'
+    answer, = solve_sudoku(deep, 9)
+    deep, answer = (encode_boards([t], sudoku_chars(9)) for t in (deep, answer))
+    more = vary_clues(Boards(deep, answer, pd.DataFrame(dict(name=['a']))), 3, tries=2000)
+    assert len(more) and count_left(more.inputs).all() and valid_sudoku(more.labels, more.inputs, 9).all()
+    assert not (more.inputs == deep).all(-1).any() and same(more.labels, answer.expand(len(more), -1).byte())
     refuses('guesses=3: counts for Sudokus of 9×9', make_puzzles, sudoku4.change(guesses=3))
     monkeypatch.setenv('PATH', '')
     monkeypatch.delenv('CXX', raising=False)

@@ -157,15 +157,15 @@ def test_noise():
     assert (noisy[50] != noisy[100]).any()
 
 
-@pytest.mark.parametrize('vary', ['noise', 'relabel'])
+@pytest.mark.parametrize('vary', ['noise', 'relabel', 'guess'])
 def test_tries_do_not_depend_on_rows_in_flight(model, task, batch, vary):
     few = {k: v[:4] for k, v in batch.items()}
-    many, lone = (try_boards(model, task, few, 4, 3, vary, at_once=n) for n in (12, 3))
+    many, lone = (try_boards(model, task, few, 6, 3, vary, at_once=n, every=2) for n in (12, 3))
     equal(many['preds'], lone['preds'])
     close(many['residual'], lone['residual'], eps=1e-5)
 
 
-@pytest.mark.parametrize('kw, said', [(dict(vary='luck'), 'noise or relabel'),
+@pytest.mark.parametrize('kw, said', [(dict(vary='luck'), 'noise, relabel or guess'),
                                       (dict(restarts=0), 'at least 1')])
 def test_refused_tries(model, task, batch, kw, said):
     with pytest.raises(InputError, match=said): try_boards(model, task, batch, 4, **kw)

@@ -353,8 +353,11 @@ def test_clean_install(installed, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+newspaper = '53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79'
+
+
 def test_installed_commands(installed, tmp_path):
-    "The network that ships answers and is scored in an empty folder; a tokenizer is trained"
+    "The networks that ship answer, and one is scored in an empty folder; a tokenizer is trained"
     bin, asked = installed[0], tmp_path / 'asked'
     asked.mkdir()
     board = '.6..2.......65.1...1...6....13..4...'
@@ -362,6 +365,8 @@ def test_installed_commands(installed, tmp_path):
     rows = re.findall(r'\b[1-6]{6}\b', said)
     assert ''.join(rows) == '361524245631653142412356526413134265', said
     assert list(asked.iterdir()) == []
+    for name, board in (('sudoku4', '4..2...13.......'), ('sudoku9', newspaper)):
+        assert 'rules hold: yes' in run(bin / 'trm_solve', name, '--board', board, **outside(asked))
     run(bin / 'trm_eval', 'sudoku6', '--limit', '20', '--json', 'eval.json', **outside(asked))
     assert sorted(p.name for p in asked.iterdir()) == ['eval.json', 'figures']
     assert json.loads((asked / 'eval.json').read_text())['n'] == 20

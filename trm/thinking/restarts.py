@@ -76,45 +76,54 @@ def _measure(out, before):
     return out.logits.argmax(-1),q,residual
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #a82c413c
-def _try(model, batch, moves, steps, noise, seed, guesses=0, blank=0):
-    "Tries of a few boards: what each step of the last pass says, for the steps asked for"
+def _try(model, batch, moves, steps, seed, noise=0., every=0, blank=0):
+    "Tries of a few boards: what each step says, for the steps asked for"
     ids = move_boards(batch['input_ids'], moves)
     k,found = len(ids),[]
     rows = {n: v.repeat(k, *[1]*(v.ndim-1)) for n,v in batch.items() if n!='labels'}
-    ids,state = ids.flatten(0, 1),None
+    rows['input_ids'] = ids.flatten(0, 1)
+    inputs = model.prepare(rows)
+    state = model.start(inputs.x)
     gens = [torch.Generator().manual_seed(10_000*seed+i) for i in range(k)]
-    for left in reversed(range(guesses+1)):
-        inputs = model.prepare(rows | dict(input_ids=ids))
-        state = model.start(inputs.x) if state is None else state
-        for t in range(1, max(steps)+1):
-            before,out = state[0],model(inputs, perturb(state, gens, noise))
-            state = out.state
-            if t in steps and not left: found.append(_measure(out, before))
-        if left: ids = guess(ids, out.logits, blank, gens)
+    for t in range(1, max(steps)+1):
+        before,out = state[0],model(inputs, perturb(state, gens, noise))
+        state = out.state
+        if t in steps: found.append(_measure(out, before))
+        if every and t%every==0:
+            rows['input_ids'] = guess(rows['input_ids'], out.logits, blank, gens)
+            inputs = model.prepare(rows)
     preds,q,residual = (torch.stack(o).unflatten(1, (k,-1)) for o in zip(*found))
     return move_back(preds, moves),q,residual
 
-
 # %% ../../nbs/6_thinking/04_restarts.ipynb #295d32d0
-def _choose_moves(model, task, restarts, vary, seed):
-    "The moves of each try, and what else makes tries differ: '', 'noise' or 'guess'"
+def _can_guess(model, task):
+    "Has the board empty cells, and does the network see it at every step?"
+    return hasattr(task, 'blank') and (model.cfg.states==2 or model.cfg.inject)
+
+def _check_vary(model, task, restarts, vary, few):
+    "Refuse a way that cannot be"
     if vary not in (None,'noise','relabel','guess'):
         raise InputError(f"vary={vary}: should be noise, relabel or guess")
-    if vary=='relabel' and model.equivariant:
+    if vary=='guess' and not _can_guess(model, task):
+        raise InputError("vary=guess: wants boards with empty cells, and a network that sees them "
+                         "at every step; should be noise")
+    if vary!='relabel': return
+    if model.equivariant:
         raise InputError("vary=relabel: the network answers a moved board with the moved answer; "
                          "should be guess or noise")
-    blank = getattr(task, 'blank', None)
-    if vary=='guess' and blank is None:
-        raise InputError("vary=guess: boards of this kind have no empty cells; should be noise")
-    where,names = task.moves(restarts, seed)
-    few = len(where)<restarts
-    if vary=='relabel' and few:
-        raise InputError(f"restarts={restarts}: a board of this kind has {len(where)} positions; "
+    if few:
+        raise InputError(f"restarts={restarts}: a board of this kind has {few} positions; "
                          "should be no more, or by noise")
-    if not vary and model.equivariant and blank is not None: vary = 'guess'
-    if vary in (None,'relabel') and not few and not model.equivariant: return (where,names),''
-    return (where[:1].repeat(restarts, 1),names[:1].repeat(restarts, 1)),vary or 'noise'
 
+def _choose(model, task, restarts, vary, seed, room):
+    "The moves of each try, and the way they differ"
+    where,names = task.moves(restarts, seed)
+    few = len(where) if len(where)<restarts else 0
+    _check_vary(model, task, restarts, vary, few)
+    if not vary and not model.equivariant: vary = 'noise' if few else 'relabel'
+    if not vary: vary = 'guess' if room and _can_guess(model, task) else 'noise'
+    if vary=='relabel': return (where,names),vary
+    return (where[:1].repeat(restarts, 1),names[:1].repeat(restarts, 1)),vary
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #a6fbb455
 @torch.no_grad()
@@ -126,7 +135,7 @@ def try_boards(
     restarts:int=8,   # tries of each board, k
     vary:str=None,    # 'noise' on the state, 'relabel': moves, 'guess': cells; None: see above
     noise:float=.3,   # its standard deviation; the state's own is 1
-    guesses:int=5,    # of a try by guesses, each followed by so many steps
+    every:int=16,     # steps before each guess
     seed:int=0,       # of what is drawn
     at_once=None,     # rows in flight; None: `rows_at_once`
 ): # dict: preds (t,k,b,l); q, or None without a halting head, residual and valid (t,k,b); steps
@@ -134,12 +143,11 @@ def try_boards(
     if restarts<1: raise InputError(f"restarts={restarts}: should be at least 1")
     ids,steps = batch['input_ids'],steps or model.cfg.n_recurrence
     steps = [steps] if isinstance(steps, int) else sorted(steps)
-    moves,by = _choose_moves(model, task, restarts, vary, seed)
-    kw = dict(noise=noise) if by=='noise' else dict(noise=0.)
-    if by=='guess': kw |= dict(guesses=guesses, blank=task.blank)
+    moves,vary = _choose(model, task, restarts, vary, seed, max(steps)>every)
+    how = dict(noise=dict(noise=noise), guess=dict(every=every, blank=getattr(task, 'blank', 0)))
     n = max((at_once or rows_at_once(model))//restarts, 1)
     parts = [{k: v[i:i+n] for k,v in batch.items()} for i in range(0, len(ids), n)]
-    tried = [_try(model, p, moves, steps, seed=seed, **kw) for p in parts]
+    tried = [_try(model, p, moves, steps, seed, **how.get(vary, {})) for p in parts]
     preds,q,residual = (torch.cat(o, 2) for o in zip(*tried))
     valid = task.valid(preds, ids)
     return dict(preds=preds, q=q if model.cfg.halt else None, residual=residual, valid=valid,
