@@ -75,11 +75,16 @@ def with_clues(boards, low, high, seed=0):
     return Boards(torch.where(more, y, x).byte(), boards.labels, boards.table)
 
 
+def by_class(boards):
+    "An order of rows in which solutions that are one up to symmetries are neighbours"
+    return np.argsort(board_number(boards, 'sudoku', 9), kind='stable')
+
+
 def data(arm, hold=''):
     "Write the rows of an arm"
-    ext, random, hard = published('sudoku_extreme/train'), random_puzzles(), guessed_puzzles()
-    order = np.argsort(board_number(ext, 'sudoku', 9), kind='stable')  # those of one class together
-    held, ext = (ext[order[:200]], ext[order[200:]]) if hold else (hard[-200:], ext)
+    random, hard = random_puzzles(), guessed_puzzles()
+    held, ext = (hard[-200:], published('sudoku_extreme/train') if arm in 'acd' else None)
+    if hold: held, ext = (ext[rows] for rows in np.split(by_class(ext), [200]))
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
     if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
@@ -110,7 +115,7 @@ sets = dict(
     clues38=lambda run, n: with_clues(fresh(run, n), 38, 38),
     clues45=lambda run, n: with_clues(fresh(run, n), 45, 45),
     extreme=lambda run, n: published('sudoku_extreme/test')[:n],
-    held=lambda run, n: (e := published('sudoku_extreme/train'))[np.argsort(board_number(e, 'sudoku', 9), kind='stable')[:n]])
+    held=lambda run, n: (e := published('sudoku_extreme/train'))[by_class(e)[:n]])
 
 
 # Scores

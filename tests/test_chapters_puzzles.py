@@ -499,7 +499,7 @@ def test_units_refuse():
     preds = try_boards(net, task, batch, 2, 3, noise=2.)['preds'][0]  # by default by noise, where there is no room for a guess
     assert (preds[0] != preds[1]).any() and (preds[1] != preds[2]).any()
     refuses('vary=guess: wants boards with empty cells, and a network that sees them at every step', try_boards, net, task, batch, 8, 3, 'guess')
-    net = UnitTRM(UnitConfig(seq_len=16, **kw | dict(vocab_size=6, symbols=4, states=2)))
+    net = UnitTRM(UnitConfig(seq_len=16, **kw | dict(vocab_size=6, symbols=4, states=2, n_latent=1)))
     guessed = try_boards(net, task, batch, 8, 3, every=4)['residual'][0]
     assert same(guessed, try_boards(net, task, batch, 8, 3, 'guess', every=4)['residual'][0]) and (guessed[0] != guessed[1]).any()
     refuses('vary=guess: wants boards with empty cells', try_boards, net, MazeTask(sudoku4.change(task='maze')), batch, 8, 3, 'guess')
