@@ -2,7 +2,7 @@
 
     python tests/bench_speed.py [THREADS...]       1 and 2 if nothing is said; writes results/speed.json
 
-The paper's MLP network at width 128, 32 boards of 81 cells, three rounds of six updates, float32. The other package is
+The paper's MLP network at width 128, 32 boards of 81 cells, three rounds of six updates, float32, and the network of `sudoku9`, as it is trained. The other package is
 tiny-recursive-model 0.0.15 (`pip install trm[bench]`) with its own MLP mixer of the same width and depth; its operations are counted by
 PyTorch's counter, as ours are. The variants take turns, five times; the best of each counts.
 """
@@ -10,16 +10,18 @@ import json
 import sys
 import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trm.engine.checkpoint import provenance
-from trm.config import ModelConfig
+from trm.config import ModelConfig, get_preset
 from trm.network.weights import TRM
 from trm.engine.speed import matmul_flops, matmul_share, time_calls, train_one
 from trm.puzzles.prefix import PrefixConfig, PrefixTRM
+from trm.puzzles.units import UnitTRM
 
 paper = ModelConfig(d_model=128, n_heads=4, states=2, n_recurrence=16, n_cycles=3, n_latent=6, mixer='mlp', position='none', mask='full',
                     detach=True, halt=True, hidden_multiple=256, vocab_size=11, seq_len=81)
@@ -45,14 +47,16 @@ def main(threads=(1, 2), out='results/speed.json'):
         model = TRM(paper)
         arms = {'as it is': ours(model), 'compiled': ours(deepcopy(model)), 'loss in float64': ours(deepcopy(model), loss='stablemax'),
                 '97 positions': ours(PrefixTRM(PrefixConfig(**vars(paper), puzzle_tokens=16))), 'tiny-recursive-model': theirs(batch)}
-        arms['compiled'][0].block.compile(dynamic=False)
+        units = UnitTRM(replace(get_preset('sudoku9').model, vocab_size=11, seq_len=81))
+        arms |= {'sudoku9': ours(units), 'sudoku9, compiled': ours(deepcopy(units))}
+        for k in 'compiled', 'sudoku9, compiled': arms[k][0].block.compile(dynamic=False)
         t0 = time.perf_counter(); arms['compiled'][1](); compiling = time.perf_counter()-t0
         top, times = 0., {k: [] for k in arms}
         for _ in range(5):
             top = max(top, matmul_flops())
             for k, (_, f) in arms.items(): times[k] += time_calls(f, 1).tolist()
         for k, (net, f) in arms.items():
-            if k!='compiled':
+            if 'compiled' not in k:
                 with FlopCounterMode(display=False) as c: f()
                 flops = c.get_total_flops()
             else: flops = rows[-1]['gflop']*1e9
