@@ -88,7 +88,7 @@ def data(arm, hold=''):
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
     if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
-    if arm in 'cd': add(kept('near'+hold, lambda: vary_clues(ext, 40, 1, 1500)), 'train')
+    if arm in 'cd': add(kept('near'+hold, lambda: join(*(vary_clues(ext, 10, k) for k in range(6)))), 'train')
     if arm in 'bcd': add(random, 'train'), add(hard[:-200], 'train')
     if arm=='d': add(published('sudoku_hardest/train'), 'train')
     add(held, 'valid')

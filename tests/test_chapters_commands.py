@@ -191,6 +191,19 @@ def test_a_text_is_written_once(run_folder):
         with pytest.raises(InputError, match='should be 1'): f()
 
 
+def test_rows_that_are_too_long_are_wrong(run_folder, tmp_path, call):
+    problems = ['Which is larger, 12 or 21?']*3 + ['Which is larger, '+'1'*900+' or 21?']*2
+    pd.DataFrame(dict(problem=problems, solution=['21']*5)).to_parquet(tmp_path/'own.parquet')
+    told = {}
+    for limit in (), ('--limit', 3):
+        status, out, _ = call(trm_eval, run_folder, '--data', tmp_path/'own.parquet', '--steps', 1, *limit, '--json', tmp_path/'s.json')
+        assert status == 0 and ('2 of them too long and so wrong' in out) == (not limit)
+        told[limit] = read_json(tmp_path/'s.json')
+    whole, few = told[()], told['--limit', 3]
+    assert (whole['n'], whole['left_out'], few['n'], few['left_out']) == (5, 2, 3, 0)
+    assert whole['exact'] == pytest.approx(.6*few['exact']) and sum(whole['by_step'].values()) == pytest.approx(whole['exact'])
+
+
 def test_a_run_that_is_not_there(tmp_path):
     for run in (tmp_path/'nowhere', 'owner/name'):
         with pytest.raises(InputError, match='no such run'): open_run(run)

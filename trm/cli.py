@@ -273,9 +273,10 @@ def report(
     groups = ', '.join(map(str.strip, s['trained_on']))
     tries = f", the best of {s['restarts']} tries by {s['select']}" if s['restarts']>1 else ''
     low,high = s['exact_interval']
+    long = f", {s['left_out']} of them too long and so wrong" if s['left_out'] else ''
     return (f"exact {s['exact']:.4f} (95 %: {low:.4f} to {high:.4f}) "
-            f"on {s['n']} of the {split} split ({groups}), "
-            f"{s['steps']} steps{tries}; {s['left_out']} too long, left out"
+            f"on {s['n']} of the {split} split ({groups}){long}, "
+            f"{s['steps']} steps{tries}"
             + (f"; valid {s['valid']:.4f}" if 'valid' in s else '')
             + (f"\n{report_halting(s['halting'])}" if 'halting' in s else '')
             + _report_twins(s))
@@ -285,11 +286,11 @@ def _report_twins(s):
     "A line about test rows that are almost in train, if the data can have such rows"
     if 'without_near_duplicates' not in s: return ''
     twins = s['without_near_duplicates']
-    n = twins['n']
-    if n==s['n']: return f"\nnone of these {n} has a near-duplicate in train"
-    if not n: return f"\nall of these {s['n']} have a near-duplicate in train"
+    n,fit = twins['n'],s['n']-s['left_out']
+    if n==fit: return f"\nnone of these {n} has a near-duplicate in train"
+    if not n: return f"\nall of these {fit} have a near-duplicate in train"
     low,high = twins['exact_interval']
-    return (f"\nwithout the {s['n']-n} that have a near-duplicate in train: exact "
+    return (f"\nwithout the {fit-n} that have a near-duplicate in train: exact "
             f"{twins['exact']:.4f} (95 %: {low:.4f} to {high:.4f}) on {n}")
 
 # %% ../nbs/8_commands/02_cli.ipynb #71881a09

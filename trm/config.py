@@ -335,7 +335,7 @@ presets |= dict(
     sudoku9 = dict(network='UnitTRM', model=_units,
                    train=_board9 | dict(puzzles=8000, clues=31, steps=6000)),
     sudoku_laptop = dict(network='UnitTRM', model=_units, own_data=True,
-                         train=_board9 | dict(clues=28, steps=16_000)))
+                         train=_board9 | dict(clues=26, steps=16_000, muon_lr=.005, ema=.998)))
 
 # %% ../nbs/3_network/00_config.ipynb #facc63e2
 _paper = _two_states | dict(

@@ -251,17 +251,30 @@ def score_run(
     how = steps,restarts,select,limit,progress,keep
     if on_boards(model, task): df = evaluate_tries(model, task, split, *how)
     else: df = evaluate(model, task, split, steps and [steps], limit, None, progress, keep)
-    s = summarize(df.drop(columns='settled', errors='ignore'), trained)
+    long = {} if limit else _too_long(task, split, trained, df.group.unique())
+    shown = df.drop(columns='settled', errors='ignore')
+    s = summarize(_with_wrong(shown, long) if long else shown, trained)
     if 'q' in df and restarts==1: s['halting'] = halting(df)
     s |= dict(split=split, restarts=restarts, select=select if restarts>1 else None)
     if split in ('valid','test') and hasattr(task, 'almost_in_train'):
         s |= _without_twins(df, task.almost_in_train(split), trained)
-    return df,s | dict(left_out=_left_out(task, split, trained))
+    return df,s | dict(left_out=sum(long.values()))
 
 # %% ../nbs/8_commands/00_runs.ipynb #12fca726
-def _left_out(task, split, trained):
-    "Rows that are too long; a task without `left_out` has none"
-    return task.left_out(split, trained) if hasattr(task, 'left_out') else 0
+def _too_long(task, split, trained, groups):
+    "Rows that are too long, by group; a task without `left_out` has none"
+    if not hasattr(task, 'left_out'): return {}
+    names = trained or [*groups]
+    found = {g: task.left_out(split, (g,)) for g in names}
+    rest = task.left_out(split, trained)-sum(found.values())  # of groups that have no other rows
+    return {g: n for g,n in (found | {'too long': rest}).items() if n}
+
+def _with_wrong(df, long):
+    "With rows that have nothing right, at each of the steps"
+    exact = dict.fromkeys([c for c in ('exact','valid') if c in df], 0.)
+    rows = [dict(row=-1, step=t, group=g) | exact
+            for g,n in long.items() for t in df.step.unique() for _ in range(n)]
+    return pd.concat([df, pd.DataFrame(rows)], ignore_index=True)
 
 # %% ../nbs/8_commands/00_runs.ipynb #7f335272
 def _without_twins(df, twin, trained):
