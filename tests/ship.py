@@ -1,6 +1,8 @@
 """Make a folder of weights to ship out of a trained run of puzzles: bfloat16 weights, settings, the held-out puzzles, and a card.
 
     python tests/ship.py RUN trm/weights/NAME
+    python tests/ship.py RUN trm/weights/NAME PUZZLES WORDS    a run on data of one's own: its held-out puzzles are those of a file, and WORDS
+                                                               is a file that says what it was trained on
 
 The scores on the card are of the weights as they are shipped.
 """
@@ -14,7 +16,7 @@ from trm.engine.checkpoint import provenance
 from trm.engine.log import read_metrics
 from trm.config import config_to_dict, get_preset
 from trm.files import write_file
-from trm.puzzles.files import write_puzzles
+from trm.puzzles.files import read_puzzles, write_puzzles
 from trm.runs import open_run, score_run
 from trm.files import read_json
 
@@ -25,9 +27,7 @@ card = """# {preset}: a tiny recursive model that solves {side}×{side} Sudokus
     trm_solve {folder} --board {board}
     trm_eval  {folder} --split minimal
 
-- **Data**: {train:,} puzzles made by `trm.puzzles.splits.make_puzzles` from seed {seed}{drawn}, shown with {clues} clues
-  on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
-  the validation and the {test} of the test.
+- **Data**: {data}
 - **Recipe**: preset `{preset}`{sets}; {steps:,} steps of {batch} boards in {seconds:.0f} s on {device}. Seed {seed}. `config.json` has all
   settings. The weights are those with the best validation score.
 - **Code**: commit {commit}, torch {torch}, Python {python}.
@@ -46,12 +46,19 @@ Exact answers on the validation puzzles while it was trained:
 """
 
 
-def main(run, folder):
+made = """{train:,} puzzles made by `trm.puzzles.splits.make_puzzles` from seed {seed}{drawn}, shown with {clues} clues
+  on average. Held out are puzzles whose solution is, up to relabelling, none of those trained on: `puzzles.parquet` has the {valid} of
+  the validation and the {test} of the test."""
+
+
+def main(run, folder, puzzles='', words=''):
     run, folder = Path(run), Path(folder)
     cfg, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
     model, task = open_run(run, device='cpu')
+    if puzzles: cfg['train']['data'] = ''
     model.save_pretrained(folder, dtype=torch.bfloat16, **{k: v for k, v in cfg.items() if k!='model'})
     boards = task.boards('all')
+    if puzzles: boards = read_puzzles(puzzles, task.chars)
     write_puzzles(boards[boards.table.split!='train'], folder/'puzzles.parquet', task.chars)
     model, task = open_run(folder, device='cpu')
     rows, found = [], {}
@@ -65,11 +72,14 @@ def main(run, folder):
     changed = {} if cfg['network']==own['network'] else dict(network=cfg['network'])
     changed |= {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p].get(k)!=v}
     sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
-    counts = boards.table.split.value_counts()
+    counts, drawn = boards.table.split.value_counts(), ', a symmetry of each drawn every time' if cfg['train']['augment'] else ''
+    if words: data = Path(words).read_text().strip()
+    else: data = made.format(train=counts['train'], valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'],
+                             seed=cfg['train']['seed'], drawn=drawn)
     text = card.format(
-        preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.name, drawn=', a symmetry of each drawn every time' if cfg['train']['augment'] else '',
-        kib=(folder/'model.safetensors').stat().st_size/1024, board=task.boards('test')[:1].to_frame(task.chars).question.iloc[0], train=counts['train'],
-        valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'], seed=cfg['train']['seed'], sets=f' with {sets}' if sets else '',
+        preset=preset, side=cfg['train']['side'], weights=sum(p.numel() for p in model.parameters()), folder=folder.name, data=data,
+        kib=(folder/'model.safetensors').stat().st_size/1024, board=task.boards('test')[:1].to_frame(task.chars).question.iloc[0],
+        seed=cfg['train']['seed'], sets=f' with {sets}' if sets else '',
         steps=cfg['train']['steps'], batch=cfg['train']['batch_size'], seconds=log[-1]['seconds'], n=found['test']['n'], t=found['test']['steps'],
         device=cfg['device'], commit=cfg['commit'], torch=cfg['torch'], python=cfg['python'], rows='\n'.join(rows),
         curve_steps=' | '.join(f"{s:,.0f}" for s, _ in looks), lines=' | '.join('---' for _ in looks), curve=' | '.join(f"{100*e:.1f}" for _, e in looks))
