@@ -365,7 +365,7 @@ def test_installed_commands(installed, tmp_path):
     rows = re.findall(r'\b[1-6]{6}\b', said)
     assert ''.join(rows) == '361524245631653142412356526413134265', said
     assert list(asked.iterdir()) == []
-    for name, board in (('sudoku4', '4..2...13.......'), ('sudoku9', newspaper)):
+    for name, board in (('sudoku4', '4..2...13.......'), ('sudoku9', newspaper), ('sudoku_laptop', newspaper)):
         assert 'rules hold: yes' in run(bin / 'trm_solve', name, '--board', board, **outside(asked))
     run(bin / 'trm_eval', 'sudoku6', '--limit', '20', '--json', 'eval.json', **outside(asked))
     assert sorted(p.name for p in asked.iterdir()) == ['eval.json', 'figures']
