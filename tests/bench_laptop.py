@@ -2,7 +2,8 @@
 
     python tests/bench_laptop.py data ARM [hold]             runs/laptop/ARM/puzzles.parquet: the rows of an arm of sudoku_laptop; with `hold`, 200
                                                              of the Extreme training puzzles are for validation only, by the class of their solution
-    python tests/bench_laptop.py score NAME RUN SETS [SIZE] [STEPS] [TRIES] [noise|guess]  scores of a run on some of `sets` (below), by commas, SIZE boards of each
+    python tests/bench_laptop.py score NAME RUN SETS [SIZE] [STEPS] [TRIES] [noise|guess]
+                                                             scores of a run on some of `sets` (below), by commas, SIZE boards of each
 
 Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both, and puzzles made from the
 training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
@@ -52,17 +53,13 @@ def kept(name, make):
 def published(name): return read_puzzles(shared/f'{name}.parquet', chars)
 
 
-def join(*boards):
-    return Boards(torch.cat([b.inputs for b in boards]), torch.cat([b.labels for b in boards]), pd.concat([b.table for b in boards], ignore_index=True))
-
-
 def random_puzzles(): return kept('random', lambda: make_sudoku(20_000, 9, 1))
 
 
 def guessed_puzzles():
     "Found by search, of three degrees: at least 3, 15 and 20 guesses"
-    return join(kept('mid', lambda: make_hard(12_000, 3, 11, 8)), kept('mid2', lambda: make_hard(8000, 15, 12, 30)),
-                kept('hard', lambda: make_hard(1500, 20, 1, 100)), kept('hard2', lambda: make_hard(2500, 20, 2, 100)))
+    return Boards.join([kept('mid', lambda: make_hard(12_000, 3, 11, 8)), kept('mid2', lambda: make_hard(8000, 15, 12, 30)),
+                        kept('hard', lambda: make_hard(1500, 20, 1, 100)), kept('hard2', lambda: make_hard(2500, 20, 2, 100))])
 
 
 def with_clues(boards, low, high, seed=0):
@@ -88,8 +85,8 @@ def data(arm, hold=''):
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
     if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
-    if arm in 'cd': add(kept('near'+hold, lambda: join(*(vary_clues(ext, 10, k) for k in range(6)))), 'train')
-    if arm in 'bcd': add(random, 'train'), add(hard[:-200], 'train')
+    if arm in 'cd': add(kept('near'+hold, lambda: Boards.join([vary_clues(ext, 10, k) for k in range(6)])), 'train')
+    if arm in 'bcd': add(Boards.join([random, hard[:-200]]), 'train')
     if arm=='d': add(published('sudoku_hardest/train'), 'train')
     add(held, 'valid')
     d = pd.concat(parts, ignore_index=True)

@@ -55,10 +55,9 @@ def main(run, folder, puzzles='', words=''):
     run, folder = Path(run), Path(folder)
     cfg, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
     model, task = open_run(run, device='cpu')
-    if puzzles: cfg['train']['data'] = ''
-    model.save_pretrained(folder, dtype=torch.bfloat16, **{k: v for k, v in cfg.items() if k!='model'})
     boards = task.boards('all')
-    if puzzles: boards = read_puzzles(puzzles, task.chars)
+    if puzzles: boards, cfg['train']['data'] = read_puzzles(puzzles, task.chars), ''
+    model.save_pretrained(folder, dtype=torch.bfloat16, **{k: v for k, v in cfg.items() if k!='model'})
     write_puzzles(boards[boards.table.split!='train'], folder/'puzzles.parquet', task.chars)
     model, task = open_run(folder, device='cpu')
     rows, found = [], {}

@@ -76,7 +76,7 @@ def _measure(out, before):
     return out.logits.argmax(-1),q,residual
 
 # %% ../../nbs/6_thinking/04_restarts.ipynb #a82c413c
-def _try(model, batch, moves, steps, seed, noise=0., every=0, blank=0):
+def _try(model, batch, moves, steps, seed, noise, every, blank):
     "Tries of a few boards: what each step says, for the steps asked for"
     ids = move_boards(batch['input_ids'], moves)
     k,found = len(ids),[]
@@ -89,7 +89,7 @@ def _try(model, batch, moves, steps, seed, noise=0., every=0, blank=0):
         before,out = state[0],model(inputs, perturb(state, gens, noise))
         state = out.state
         if t in steps: found.append(_measure(out, before))
-        if every and t%every==0:
+        if every and t%every==0 and t<max(steps):
             rows['input_ids'] = guess(rows['input_ids'], out.logits, blank, gens)
             inputs = model.prepare(rows)
     preds,q,residual = (torch.stack(o).unflatten(1, (k,-1)) for o in zip(*found))
@@ -144,10 +144,10 @@ def try_boards(
     ids,steps = batch['input_ids'],steps or model.cfg.n_recurrence
     steps = [steps] if isinstance(steps, int) else sorted(steps)
     moves,vary = _choose(model, task, restarts, vary, seed, max(steps)>every)
-    how = dict(noise=dict(noise=noise), guess=dict(every=every, blank=getattr(task, 'blank', 0)))
+    how = noise*(vary=='noise'),every*(vary=='guess'),getattr(task, 'blank', None)
     n = max((at_once or rows_at_once(model))//restarts, 1)
     parts = [{k: v[i:i+n] for k,v in batch.items()} for i in range(0, len(ids), n)]
-    tried = [_try(model, p, moves, steps, seed, **how.get(vary, {})) for p in parts]
+    tried = [_try(model, p, moves, steps, seed, *how) for p in parts]
     preds,q,residual = (torch.cat(o, 2) for o in zip(*tried))
     valid = task.valid(preds, ids)
     return dict(preds=preds, q=q if model.cfg.halt else None, residual=residual, valid=valid,
