@@ -126,7 +126,7 @@ def along(
     kind = h.device.type
     if torch.is_autocast_enabled(kind):  # cast once, not for each row
         w = w.to(torch.get_autocast_dtype(kind))
-    return torch.bmm(w.expand(len(h),-1,-1), h)
+    return torch.bmm(w.expand(h.shape[0],-1,-1), h)
 
 # %% ../../nbs/3_network/01_layers.ipynb #caa55f83
 class SwiGLU(nn.Module):

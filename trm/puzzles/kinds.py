@@ -7,6 +7,7 @@ __all__ = ['augment_sudokus', 'sudoku_moves', 'sudoku_errors', 'SudokuTask', 'Ma
 
 # %% ../../nbs/5_puzzles/09_kinds.ipynb #097f70ff
 import torch
+from fastcore.basics import patch
 
 from ..config import Config
 from ..files import InputError
@@ -94,6 +95,18 @@ class SudokuTask(PuzzleTask):
 
     def augment(self, x, y, gen):
         return augment_sudokus(x, y, self.cfg, not self.dataset('train')['by_number'], gen)
+
+# %% ../../nbs/5_puzzles/09_kinds.ipynb #e7200002
+@patch
+def examples(self:SudokuTask): # list of dicts: `name` and `board`
+    "An easy board, one as in a newspaper, and one as it stands in the data"
+    b,gen = self.boards('test')[:3],torch.Generator().manual_seed(0)
+    x,y = b.inputs.long(),b.labels.long()
+    shares = dict(easy=.55, newspaper=.36, hard=0)  # of the cells
+    shown = [add_clues(x[i:i+1], y[i:i+1], s*self.seq_len, gen)[0]
+             for i,s in enumerate(shares.values())]
+    return [dict(name=f"{k}, {int((ids>1).sum())} clues", board=self.text(ids).replace('\n', ''))
+            for k,ids in zip(shares, shown)]
 
 # %% ../../nbs/5_puzzles/09_kinds.ipynb #621f68cc
 class MazeTask(PuzzleTask):
