@@ -24,6 +24,7 @@ from trm.puzzles.solver import check_sudoku, make_sudoku, solve_sudoku
 from trm.puzzles.spelling import parse_board, parse_boards
 from trm.puzzles.splits import board_number, make_puzzles, pick_split
 from trm.puzzles.sudoku import valid_sudoku
+from trm.puzzles.task import PuzzleTask
 from trm.puzzles.units import UnitConfig, UnitTRM
 from trm.thinking.restarts import try_boards
 
@@ -438,7 +439,9 @@ def test_bad_rows_are_named():
     refuses('answer of row 1', dataset, named)
     refuses('for side=6', dataset, made, side=6)
     refuses('symbols=6: should be 4', dataset, made, network='SymbolTRM', symbols=6, mixer='mlp')
-    refuses('no data given', dataset, None)
+    refuses('no data given', dataset, None, puzzles=0)
+    assert len(dataset(None)['inputs'])==500  # made as the settings say
+    refuses('PuzzleTask: has no alphabet; should be a kind of puzzle', PuzzleTask, sudoku4)
 
 
 @pytest.mark.parametrize('form', ['boards', 'plain', 'csv', 'folder'])

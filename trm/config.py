@@ -300,12 +300,14 @@ def config_from_dict(
 # %% ../nbs/3_network/00_config.ipynb #bbfaca32
 presets = dict(
     demo = dict(
+        about='the bundled problems in text, six minutes on two CPU cores',
         model=dict(d_model=64, n_recurrence=3, norm='pre', mask='prefix', inject=True),
         train=dict(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32,
                    steps=4000, optimizer='muon', learning_rate=3e-3, ema=.98,
                    eval_every=500, save_every=500, log_every=50)),
-    plan = dict(model={}),
+    plan = dict(about='text of your own: width 256, two layers, four steps', model={}),
     gsm8k = dict(
+        about='word problems such as GSM8K, a quarter of an hour on two CPU cores',
         model=dict(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),
         train=dict(max_vocab=2048, max_seq_len=320, batch_size=16, steps=1000, optimizer='muon',
                    ema=.98, eval_every=100, eval_rows=224, save_every=100),
@@ -321,9 +323,11 @@ _quick = dict(
     eval_every=200, save_every=200, log_every=20)
 
 presets |= dict(
-    sudoku4 = dict(network='SymbolTRM', model=_small | dict(symbols=4),
+    sudoku4 = dict(about='Sudoku of 4×4, made here, some seconds on one CPU core',
+                   network='SymbolTRM', model=_small | dict(symbols=4),
                    train=_quick | dict(side=4, puzzles=2000, clues=8, steps=400)),
-    sudoku6 = dict(network='SymbolTRM', model=_small | dict(symbols=6),
+    sudoku6 = dict(about='Sudoku of 6×6, made here, half a minute on one CPU core',
+                   network='SymbolTRM', model=_small | dict(symbols=6),
                    train=_quick | dict(side=6, puzzles=4000, clues=14, steps=600)))
 
 _units = _two_states | dict(
@@ -332,9 +336,11 @@ _units = _two_states | dict(
 _board9 = _quick | dict(side=9, muon_lr=.01, late=.25, augment=False, ema=.99, compile=True,
                         eval_every=500, eval_rows=128)
 presets |= dict(
-    sudoku9 = dict(network='UnitTRM', model=_units,
+    sudoku9 = dict(about='Sudoku of 9×9, made here, half an hour on one CPU core',
+                   network='UnitTRM', model=_units,
                    train=_board9 | dict(puzzles=8000, clues=31, steps=6000)),
-    sudoku_laptop = dict(network='UnitTRM', model=_units, own_data=True,
+    sudoku_laptop = dict(about='hard Sudokus of your own, from sudoku9, an hour on one CPU core',
+                         network='UnitTRM', model=_units, own_data=True,
                          train=_board9 | dict(clues=26, steps=16_000, muon_lr=.005, ema=.998)))
 
 # %% ../nbs/3_network/00_config.ipynb #facc63e2
@@ -346,9 +352,11 @@ _published = dict(
     eval_every=2000, save_every=1000, log_every=50)
 
 presets |= dict(
-    sudoku_extreme = dict(model=_paper | dict(mixer='mlp', position='none'),
+    sudoku_extreme = dict(about='the paper on Sudoku-Extreme, up to 36 hours on an L40S GPU',
+                          model=_paper | dict(mixer='mlp', position='none'),
                           train=_published | dict(task='sudoku', side=9)),
-    maze_hard = dict(model=_paper, train=_published | dict(task='maze', side=30)))
+    maze_hard = dict(about='the paper on mazes of 30×30, up to 24 hours on four L40S',
+                     model=_paper, train=_published | dict(task='maze', side=30)))
 
 # %% ../nbs/3_network/00_config.ipynb #9c49d00d
 _fast = dict(
@@ -357,7 +365,9 @@ _fast = dict(
     label_smoothing=.2, halt_weight=.05, ema=.9, ema_from=5000, supervision='carried',
     compile=True, eval_every=1000, eval_rows=256, save_every=500, log_every=50)
 _front = dict(mixer='mlp', position='none', gate='normed', puzzle_tokens=1, n_cycles=6, n_latent=9)
-presets |= dict(sudoku_fast=dict(network='PrefixTRM', model=_paper | _front, train=_fast))
+presets |= dict(
+    sudoku_fast = dict(about='Sudoku-Extreme in 8,000 steps, 41 minutes on an RTX 5090',
+                       network='PrefixTRM', model=_paper | _front, train=_fast))
 
 # %% ../nbs/3_network/00_config.ipynb #7f39e7bd
 def get_preset(name:str):

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['whole_below', 'InputError', 'sync', 'write_file', 'check_file', 'check_place', 'read_json', 'plain', 'first_line',
-           'package_folder', 'shipped', 'hub_says', 'locate', 'hub_files']
+           'package_folder', 'shipped', 'hub_parts', 'hub_says', 'hub_reached', 'locate', 'hub_files']
 
 # %% ../nbs/2_data/00_files.ipynb #91ba42ea
 import errno
 import json
 import os
+import socket
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 # %% ../nbs/2_data/00_files.ipynb #d7bccf19
 class InputError(ValueError):
@@ -140,8 +143,11 @@ def shipped(): # list of names
     return sorted(p.parent.name for p in package_folder().glob('weights/*/config.json'))
 
 # %% ../nbs/2_data/00_files.ipynb #6a505b85
-def _hub_parts(address, form):
-    "Repository, version and path of an address"
+def hub_parts(
+    address:str, # hf://owner/name, with a version or a path behind it
+    form:str,    # what it should look like, for the error
+): # repository, version or None, and path
+    "The parts of an address"
     owner,_,rest = str(address)[4:].strip('/').removeprefix('datasets/').partition('/')
     name,_,path = rest.partition('/')
     name,_,version = name.partition('@')
@@ -172,14 +178,28 @@ def _quiet_hub():
     try: yield
     finally: logging.set_verbosity(level)
 
+# %% ../nbs/2_data/00_files.ipynb #e7400001
+def hub_reached(
+    seconds:float=2, # to wait at most
+): # bool
+    "Does the hub answer?"
+    from huggingface_hub import constants
+    url = urlsplit(constants.ENDPOINT)
+    if url.scheme in getproxies(): return True
+    place = url.hostname,url.port or dict(http=80, https=443)[url.scheme]
+    try: socket.create_connection(place, seconds).close()
+    except OSError: return False
+    return True
+
 # %% ../nbs/2_data/00_files.ipynb #bc6fbc51
 def _from_hub(run, name):
     "The file `name` of the network at the address `run`, downloaded once"
     form = 'hf://owner/name'
-    repo,version,_ = _hub_parts(run, form)
+    repo,version,_ = hub_parts(run, form)
     from huggingface_hub import hf_hub_download
     try:
-        with _quiet_hub(): return Path(hf_hub_download(repo, name, revision=version))
+        with _quiet_hub(): return Path(hf_hub_download(
+            repo, name, revision=version, local_files_only=not hub_reached()))
     except Exception as e:
         raise InputError(f"{run}: {name}: {hub_says(e, 'network')}; should be {form}") from None
 
@@ -210,9 +230,11 @@ def _hub_size(file, kw):
     except Exception: return 0  # perhaps it is in the cache; if not, the download says why
 
 # %% ../nbs/2_data/00_files.ipynb #396a77d7
-def _hub_sizes(kw, path, choose):
+def _hub_sizes(kw, path, choose, reached):
     "The files of a data set that `path` means and `choose` takes, with their bytes"
-    if path and '*' not in path and choose([path]): return {path: _hub_size(path, kw)}
+    one = path and '*' not in path and choose([path])
+    if one: return {path: _hub_size(path, kw) if reached else 0}
+    if not reached: raise ConnectionError('no connection')
     from huggingface_hub import HfApi
     tree = HfApi().list_repo_tree(recursive=True, **kw)
     found = {o.path: o.size for o in tree if hasattr(o, 'size')}
@@ -229,13 +251,15 @@ def hub_files(
     "The files of a data set on the hub"
     from huggingface_hub import HfApi, hf_hub_download
     form = 'hf://owner/dataset/file.parquet'
-    repo,version,path = _hub_parts(address, form)
+    repo,version,path = hub_parts(address, form)
     kw = dict(repo_id=repo, repo_type='dataset', revision=version)
     try:
         with _quiet_hub():
-            sizes = _hub_sizes(kw, path, choose)
+            reached = hub_reached()
+            sizes = _hub_sizes(kw, path, choose, reached)
             if sum(sizes.values())<=whole_below:
-                return [Path(hf_hub_download(filename=f, **kw)) for f in sizes]
+                return [Path(hf_hub_download(filename=f, local_files_only=not reached, **kw))
+                        for f in sizes]
             commit = HfApi().repo_info(**kw).sha
         return [f"hf://datasets/{repo}@{commit}/{f}" for f in sizes]
     except InputError: raise

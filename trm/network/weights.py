@@ -7,7 +7,9 @@ __all__ = ['read_tensors', 'read_shapes', 'write_tensors', 'check_names', 'check
 
 # %% ../../nbs/3_network/05_weights.ipynb #e70a38ee
 import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from fastcore.basics import patch
@@ -16,7 +18,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..config import Config, config_to_dict, network_class, read_config
-from ..files import InputError, check_file, locate, write_file
+from ..files import (InputError, check_file, hub_parts, hub_reached, hub_says, locate,
+                       write_file)
 from .model import TRM
 
 # %% ../../nbs/3_network/05_weights.ipynb #3afc057d
@@ -129,3 +132,28 @@ def from_pretrained(cls:TRM,
     path = locate(run, 'model.safetensors')
     with torch.device('meta'): check_fit(network(cfg.model), read_shapes(path), path)
     return fill(network(cfg.model), read_tensors(path), path).eval()
+
+# %% ../../nbs/3_network/05_weights.ipynb #e8100002
+@patch
+def push_to_hub(self:TRM,
+    address:str, # hf://owner/name, a repository of yours; made if needed
+    files=None,  # dict: what goes along, paths by the names that they get
+    card:str='', # text of its README.md
+    dtype=None,  # as for `save_pretrained`
+    **info,      # as for `save_pretrained`
+): # the address
+    "Upload config.json, model.safetensors and what belongs to them"
+    from huggingface_hub import HfApi
+    repo = hub_parts(address, 'hf://owner/name')[0]
+    if not hub_reached(): raise InputError(f"{address}: hub not reached; should be online")
+    with TemporaryDirectory() as d:
+        self.save_pretrained(d, dtype, **info)
+        for name,path in (files or {}).items(): shutil.copy(path, Path(d)/name)
+        if card: (Path(d)/'README.md').write_text(card, encoding='utf-8')
+        try:
+            HfApi().create_repo(repo, exist_ok=True)
+            HfApi().upload_folder(repo_id=repo, folder_path=d)
+        except Exception as e:
+            raise InputError(f"{address}: {hub_says(e, 'network')}; should be a repository that "
+                             "you may write to, after hf auth login") from None
+    return f'hf://{repo}'

@@ -21,18 +21,21 @@ from ..files import InputError, locate
 from .board import Boards, board_keys, decode_boards, draw_board, encode_boards
 from .files import find_split, read_boards, read_puzzles, write_puzzles
 from .spelling import parse_board
-from .splits import pick_split
+from .splits import make_puzzles, pick_split
 
 # %% ../../nbs/5_puzzles/08_task.ipynb #b10716dc
 class PuzzleTask:
     "Boards as the trainer and the solver see them; a subclass has `chars` and the rules"
     def __init__(self,
         cfg:Config, # the run; `cfg.train` says what data, and how
-        data=None,  # file, folder, `Boards` or a table of text; None: that of `cfg.train`
+        data=None,  # file, folder, `Boards` or a table of text; None: that of `cfg.train`, or made here
         read=read_batches, # how the rows of a parquet file are read
     ):
         if cfg.model.mask!='full':
             raise InputError(f"mask={cfg.model.mask}: a board is seen as a whole; should be full")
+        if not hasattr(self, 'chars'):
+            raise InputError("PuzzleTask: has no alphabet; should be a kind of puzzle, such as "
+                             "SudokuTask or MazeTask, or make_task(cfg, run) of trm.runs")
         self.cfg,self.read = cfg,read
         self.check_symbols()
         self.data = cfg.train.data if data is None else data
@@ -133,7 +136,9 @@ def _rows(self:PuzzleTask, data):
     if isinstance(data, Boards): b = data
     elif isinstance(data, pd.DataFrame):
         b = Boards.from_frame(data, self.chars, name, self.seq_len, self.by_hand)
-    elif not data: raise InputError("data=: no data given; should be a file or folder")
+    elif not data:
+        self.data = make_puzzles(self.cfg)
+        return self._rows(self.data)
     else: b = read_puzzles(data, self.chars, self.read, self.seq_len, self.by_hand)
     self._check(b, name)
     self._files[name] = b
