@@ -33,9 +33,9 @@ def train_command(
     "The command that trains such a run"
     if cfg.preset not in presets: return 'trained in Python, with settings of its own: config.json'
     sets = ' '.join(quote(f'{k}={v}') for k,v in changed_settings(cfg).items())
-    parts = [f'trm_train {cfg.preset}', f'--data {quote(Path(cfg.train.data).name)}'*bool(cfg.train.data),
-             f'--start {quote(str(start))}'*bool(start), f'--sets {quote(sets)}'*bool(sets)]
-    return ' '.join(p for p in parts if p)
+    options = dict(data=Path(cfg.train.data).name, start=str(start), sets=sets)
+    asked = [f'--{k} {quote(v)}' for k,v in options.items() if v]
+    return ' '.join([f'trm_train {cfg.preset}', *asked])
 
 # %% ../nbs/8_commands/02_sharing.ipynb #e800000c
 def _scores(run):
@@ -43,10 +43,12 @@ def _scores(run):
     if (Path(run)/'eval.json').is_file():
         s = read_json(Path(run)/'eval.json')
         low,high = s['exact_interval']
-        return (f"exact {100*s['exact']:.1f} % (95 %: {100*low:.1f} to {100*high:.1f}) on {s['n']} of "
-                f"the {s['split']} split, {s['steps']} steps, {s['restarts']} tr{'y' if s['restarts']==1 else 'ies'}")
+        tries = f"{s['restarts']} tr{'y' if s['restarts']==1 else 'ies'}"
+        return (f"exact {100*s['exact']:.1f} % (95 %: {100*low:.1f} to {100*high:.1f}) "
+                f"on {s['n']} of the {s['split']} split, {s['steps']} steps, {tries}")
     path = Path(run)/'metrics.csv'
-    seen = [r['valid_exact'] for r in read_metrics(path) if 'valid_exact' in r] if path.is_file() else []
+    log = read_metrics(path) if path.is_file() else []
+    seen = [r['valid_exact'] for r in log if 'valid_exact' in r]
     if not seen: return 'no scores were written'
     return f"exact {100*max(seen):.1f} % on rows of the validation, which chose the weights"
 

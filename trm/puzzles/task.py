@@ -28,7 +28,7 @@ class PuzzleTask:
     "Boards as the trainer and the solver see them; a subclass has `chars` and the rules"
     def __init__(self,
         cfg:Config, # the run; `cfg.train` says what data, and how
-        data=None,  # file, folder, `Boards` or a table of text; None: that of `cfg.train`, or made here
+        data=None,  # file, folder, `Boards` or a table; None: that of `cfg.train`, or made here
         read=read_batches, # how the rows of a parquet file are read
     ):
         if cfg.model.mask!='full':
