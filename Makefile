@@ -1,12 +1,13 @@
 # `make demo` trains and scores the bundled data, `make test` runs all that CI runs,
-# `make lab` opens the book, `make docs` makes its pages in _docs with Quarto.
+# `make lab` opens the book, `make docs` makes its pages in _docs with Quarto, `make page` serves the page that solves Sudokus.
+# `make hooks` keeps notebooks clean in git, `make dist` builds the package.
 # Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 BIN    := .venv/bin
 DEMO   ?= runs/demo
 
-.PHONY: demo test lab docs quarto export readme results clean
+.PHONY: demo test lab docs quarto page export readme hooks dist results clean
 
 $(BIN)/.ready: settings.ini setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -31,6 +32,11 @@ docs: quarto $(BIN)/.ready
 	@PATH="$(BIN):$$PATH" nbdev_proc_nbs
 	@PATH="$(abspath $(BIN)):$$PATH" && cd _proc && quarto render --no-cache
 	@mv _proc/_docs _docs
+	@$(BIN)/python tests/page.py _docs/solver.html
+
+page: $(BIN)/.ready
+	$(BIN)/python tests/page.py _page/index.html
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _page
 
 quarto:
 	@PATH="$(BIN):$$PATH" && command -v quarto >/dev/null || { echo "The pages need Quarto: see \
@@ -42,6 +48,16 @@ export: $(BIN)/.ready
 
 readme: $(BIN)/.ready
 	$(BIN)/python tests/readme.py --write
+
+# JupyterLab cleans each notebook of this repository when it is saved, and git when it is merged
+hooks: $(BIN)/.ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_install_hooks
+
+dist: $(BIN)/.ready
+	rm -rf dist
+	$(BIN)/pip install -q build twine
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 # the measurements in results/, some hours
 results: $(BIN)/.ready
@@ -60,4 +76,4 @@ results: $(BIN)/.ready
 	$(BIN)/python tests/soak.py
 
 clean:
-	rm -rf .venv build *.egg-info _docs _proc
+	rm -rf .venv build *.egg-info _docs _proc _page dist

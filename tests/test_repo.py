@@ -13,7 +13,7 @@ import pytest
 from execnb.nbio import read_nb
 from nbdev.clean import clean_nb
 
-from readme import make_readme
+from readme import address, make_readme
 from structure import find_exports, find_modules, find_notebooks, find_sources, foreign_imports
 from structure import long_cells, orphans, upward
 
@@ -308,9 +308,14 @@ def test_readme_in_sync():
 
 
 def test_readme_links():
-    "What the README links to is in the repository"
-    for target in re.findall(r'\]\((?!https?:|#)([^)\s#]+)', make_readme()):
-        assert (root / target).exists(), target
+    "What the README links to is in the repository, by its whole address: PyPI shows the README too"
+    repo, branch = address()
+    found = re.findall(r'\]\((?!#)([^)\s#]+)', make_readme())
+    assert all(re.match('https?://', target) for target in found)
+    own = [re.match(rf'https://(?:github.com/{repo}/blob|raw.githubusercontent.com/{repo})/{branch}/(.+)', target) for target in found]
+    paths = [m.group(1) for m in own if m]
+    assert len(paths) > 10
+    for path in paths: assert (root / path).exists(), path
 
 
 @pytest.fixture(scope='module')

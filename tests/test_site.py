@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from colab import chapters as for_colab
+from colab import read as read_chapter
+from colab import with_colab
 from structure import find_notebooks
 
 root = Path(__file__).parent.parent
@@ -103,7 +106,7 @@ def site(tmp_path_factory):
     tmp = tmp_path_factory.mktemp('site')
     copy, tools, bin = tmp / 'copy', tmp / 'tools', Path(sys.executable).parent
     copy.mkdir(), tools.mkdir()
-    for name in ('nbs', 'trm'):
+    for name in ('nbs', 'trm', 'tests'):
         shutil.copytree(root / name, copy / name, symlinks=True,
                         ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
     for name in ('settings.ini', '_quarto.yml', 'README.md', 'Makefile', '.gitignore'):
@@ -173,7 +176,7 @@ def test_links_lead_somewhere(site):
             for target in chapter_link.findall(text):
                 assert (page / target).exists(), f'{name} links to {target}'
             for target in re.findall(rf'\]\({re.escape(base)}/([^)#]+)', text):
-                assert target in outputs, f'{name} links to {target}'
+                assert target in outputs or (site[0] / '_docs' / target).exists(), f'{name} links to {target}'
                 linked += 1
     assert linked > 50
 
@@ -193,6 +196,29 @@ def test_docs_without_quarto(tmp_path):
 def test_the_idea_fits_on_a_page():
     "The first chapter holds at most 90 lines of code, directives and blank lines aside"
     cells = [source(c) for c in load(root / 'nbs/1_idea/00_idea.ipynb') if c['cell_type'] == 'code']
-    lines = [l for s in cells for l in s.splitlines() if l.strip() and not l.startswith('#|')]
+    lines = [l for s in cells for l in s.splitlines() if l.strip() and not l.startswith(('#|', '! ', '!['))]
     assert len(lines) <= 90
     assert not any(re.search(r'^#\| *export', s, re.M) for s in cells)
+
+
+@pytest.mark.parametrize('name', for_colab())
+def test_opens_in_colab(name):
+    "The first cell installs the package there and nowhere else, a badge stands under the title"
+    nb = read_chapter(name)
+    assert with_colab(nb, name) == nb, 'run python tests/colab.py --write'
+    first = next(source(c) for c in nb['cells'] if not source(c).startswith('#| default_exp'))
+    assert '#| eval: false' in first and first.splitlines()[-1].startswith('![ -e /content ] && pip install ')
+
+
+def test_workflows_call_make():
+    "Each job runs a target of the Makefile, on the Pythons that the package supports"
+    targets = re.findall(r'^(\w+):', (root / 'Makefile').read_text(), re.M)
+    ran = {}
+    for path in sorted((root / '.github/workflows').glob('*.yml')):
+        for job in yaml.safe_load(path.read_text())['jobs'].values():
+            asked = [re.match(r'make (\w+)', s['run']) for s in job['steps'] if 'run' in s]
+            ran[path.stem] = [m.group(1) for m in asked if m]
+            if path.stem == 'test': pythons = job['strategy']['matrix']['python']
+    assert ran == dict(docs=['docs'], release=['dist'], test=['test'])
+    assert {t for ts in ran.values() for t in ts} <= {*targets}
+    assert pythons == ['3.10', '3.11', '3.12', '3.13']
