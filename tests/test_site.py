@@ -222,3 +222,12 @@ def test_workflows_call_make():
     assert ran == dict(docs=['docs'], release=['dist'], test=['test'])
     assert {t for ts in ran.values() for t in ts} <= {*targets}
     assert pythons == ['3.10', '3.11', '3.12', '3.13']
+
+
+@each_chapter
+def test_figures_are_described(name):
+    "Each cell with a figure begins with an alt text that YAML reads as one"
+    for c in load(root / 'nbs' / name):
+        if not any('image/png' in o.get('data', {}) for o in c.get('outputs', [])): continue
+        head = [l[2:] for l in source(c).splitlines() if l.startswith('#|')]
+        assert source(c).startswith('#|') and isinstance(yaml.safe_load('\n'.join(head)).get('fig-alt'), str), c['id']
