@@ -229,5 +229,5 @@ def test_figures_are_described(name):
     "Each cell with a figure begins with an alt text that YAML reads as one"
     for c in load(root / 'nbs' / name):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', [])): continue
-        head = [l[2:] for l in source(c).splitlines() if l.startswith('#|')]
+        head = [l[2:] for l in source(c).splitlines() if l.startswith('#|') and ':' in l]
         assert source(c).startswith('#|') and isinstance(yaml.safe_load('\n'.join(head)).get('fig-alt'), str), c['id']
