@@ -112,6 +112,7 @@ sets = dict(
     clues38=lambda run, n: with_clues(fresh(run, n), 38, 38),
     clues45=lambda run, n: with_clues(fresh(run, n), 45, 45),
     extreme=lambda run, n: published('sudoku_extreme/test')[:n],
+    extreme_part=lambda run, n: published('sudoku_extreme/test')[:n],  # the first of them: restarts, or more steps than all are given
     held=lambda run, n: (e := published('sudoku_extreme/train'))[by_class(e)[:n]])
 
 
