@@ -339,9 +339,9 @@ presets |= dict(
     sudoku9 = dict(about='Sudoku of 9×9, made here, half an hour on one CPU core',
                    network='UnitTRM', model=_units,
                    train=_board9 | dict(puzzles=8000, clues=31, steps=6000)),
-    sudoku_laptop = dict(about='hard Sudokus of your own, from sudoku9, an hour on one CPU core',
+    sudoku_laptop = dict(about='hard Sudokus of your own, from sudoku9, 85 minutes on one core',
                          network='UnitTRM', model=_units, own_data=True,
-                         train=_board9 | dict(clues=26, steps=16_000, muon_lr=.005, ema=.998)))
+                         train=_board9 | dict(clues=26, steps=22_000, muon_lr=.005, ema=.998)))
 
 # %% ../nbs/3_network/00_config.ipynb #facc63e2
 _paper = _two_states | dict(
