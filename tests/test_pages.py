@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from test_site import chapters, root, site  # noqa: F401
-from test_web import browser  # noqa: F401
+import test_site
+import test_web
 
+site, browser = test_site.site, test_web.browser  # fixtures
 pytestmark = pytest.mark.slow
 
 
@@ -32,7 +33,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope='module')
-def html(site):  # noqa: F811
+def html(site):
     "The folder of the pages, and what the program that made them said"
     pytest.importorskip('smalldocs', reason='smalldocs is not installed: it wants Python 3.11')
     made = site[0]/'_proc'
@@ -48,7 +49,7 @@ def pages(html): return {p: Page(p.read_text(encoding='utf-8')) for p in html[0]
 def test_every_chapter_has_a_page(html, pages):
     "None fails, and all that is said is what smalldocs does not know of Quarto"
     names = {p.relative_to(html[0]).with_suffix('').as_posix() for p in pages}
-    assert {c.removesuffix('.ipynb') for c in chapters} <= names
+    assert {c.removesuffix('.ipynb') for c in test_site.chapters} <= names
     unknown = 'output-file is not read', 'code-tools is ignored', 'grid is ignored', 'smalldocs runs no code'
     warnings = [l for l in html[1].splitlines() if 'warning' in l and not any(u in l for u in unknown)]
     assert warnings == []
@@ -80,7 +81,7 @@ def test_navigation(pages, html):
     assert any('01_reading.html' in l for l in first.links)
 
 
-def test_no_page_is_wider_than_a_phone(html, pages, browser):  # noqa: F811
+def test_no_page_is_wider_than_a_phone(html, pages, browser):
     tab, wide = browser.new_page(viewport=dict(width=390, height=844)), []
     for path in pages:
         tab.goto(Path(path).as_uri())
