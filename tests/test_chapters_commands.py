@@ -74,7 +74,7 @@ def test_inspect_and_tokenizer(call, data, tmp_path):
     assert call(trm_tokenizer, data, '--vocab_size', 300, '--out', tmp_path/'tok.json')[0] == 0
     assert load_tokenizer(tmp_path/'tok.json').get_vocab_size() <= 300
     assert call(trm_tokenizer, data, '--model', 'words', '--out', tmp_path/'x.json')[0] == 2
-    assert call(main, 'fly')[2] == 'trm: fly: should be one of inspect, tokenizer, train, eval, solve\n'
+    assert call(main, 'fly')[2] == 'trm: fly: should be one of inspect, tokenizer, train, eval, solve, export\n'
 
 
 small = ('families= n_recurrence=4 d_model=32 n_heads=2 batch_size=16 steps=10 warmup_steps=5 '
