@@ -6,7 +6,8 @@
                                                              scores of a run on some of `sets` (below), by commas, SIZE boards of each
 
 Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both, and puzzles made from the
-training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides. The published sets are read from the folder in TRM_SHARED_DATA.
+training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides; e, what c has, without easy ones, and Extreme's four
+times as often: to go on with. The published sets are read from the folder in TRM_SHARED_DATA.
 
 A pass is one run of all steps from the start. Its answer is looked at after 1, 2, 4, ... steps; no answer is taken back or chosen. With restarts,
 the boards whose answer after the last step breaks the rules are tried again, by noise or by guesses, and the first answer by the rules counts. A try by
@@ -80,13 +81,14 @@ def by_class(boards):
 def data(arm, hold=''):
     "Write the rows of an arm"
     random, hard = random_puzzles(), guessed_puzzles()
-    held, ext = (hard[-200:], published('sudoku_extreme/train') if arm in 'acd' else None)
+    held, ext = (hard[-200:], published('sudoku_extreme/train') if arm in 'acde' else None)
     if hold: held, ext = (ext[rows] for rows in np.split(by_class(ext), [200]))
     parts = []
     def add(boards, split, times=1): parts.extend([boards.to_frame(chars)[['question', 'answer']].assign(split=split)]*times)
-    if arm in 'acd': add(ext, 'train', 1 if arm=='a' else 12)
-    if arm in 'cd': add(kept('near'+hold, lambda: Boards.join([vary_clues(ext, 10, k) for k in range(6)])), 'train')
+    if arm in 'acde': add(ext, 'train', dict(a=1, e=48).get(arm, 12))
+    if arm in 'cde': add(kept('near'+hold, lambda: Boards.join([vary_clues(ext, 10, k) for k in range(6)])), 'train', 2 if arm=='e' else 1)
     if arm in 'bcd': add(Boards.join([random, hard[:-200]]), 'train')
+    if arm=='e': add(hard[12_000:-200], 'train')
     if arm=='d': add(published('sudoku_hardest/train'), 'train')
     add(held, 'valid')
     d = pd.concat(parts, ignore_index=True)

@@ -1,8 +1,12 @@
-"What the process-level tests share: commands run as a user would, on small data made here."
+"What the process-level tests share: commands run as a user would, on small data made here, and a stand-in for the hub."
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib
@@ -59,6 +63,36 @@ def board_run(tmp_path_factory):
     r = trm('train', 'sudoku4', '--out', run, '--sets', small_board)
     assert r.returncode == 0, r.stderr
     return run
+
+
+class HubReply(BaseHTTPRequestHandler):
+    "How the hub replies: bytes of a file, or what is sent as json; what it is asked for stands in subclasses"
+    commit = 'c0ffee'*6+'c0ff'
+
+    def reply(self, status, body=b'', **headers):
+        if not isinstance(body, bytes): body, headers = json.dumps(body).encode(), headers | dict(Content_Type='application/json')
+        self.send_response(status)
+        for k, v in dict(X_Repo_Commit=self.commit, Content_Length=str(len(body)), **headers).items():
+            self.send_header(k.replace('_', '-'), v)
+        self.end_headers()
+        if self.command != 'HEAD': self.wfile.write(body)
+
+    def log_message(self, *args): pass
+
+
+@contextmanager
+def serve(handler):
+    "The address of a server of its own, while it is needed"
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+def hub_env(home, endpoint):
+    "What makes the hub's library take `endpoint` for the hub, with a cache of its own"
+    return dict(HF_ENDPOINT=endpoint, HF_HOME=str(home), HF_HUB_OFFLINE='0', HF_HUB_DISABLE_XET='1', HF_HUB_DISABLE_PROGRESS_BARS='1', NO_PROXY='127.0.0.1')
 
 
 def shared(name):

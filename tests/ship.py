@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from trm.engine.checkpoint import provenance
+from trm.engine.checkpoint import changed_settings, provenance
 from trm.engine.log import read_metrics
-from trm.config import config_to_dict, get_preset
+from trm.config import get_preset, read_config
 from trm.files import write_file
 from trm.puzzles.files import read_puzzles, write_puzzles
 from trm.runs import open_run, score_run
@@ -67,10 +67,9 @@ def main(run, folder, puzzles='', words=''):
         rows.append(f"| {name} | {100*s['exact']:.1f} | {100*h['exact']:.1f} | {h['mean_steps']:.2f} | {h['calibration_error']:.3f} |")
     looks = [(r['step'], r['valid_exact']) for r in log if 'valid_exact' in r]
     looks = looks[::max(len(looks)//8, 1)]
-    preset, own = cfg['preset'], config_to_dict(get_preset(cfg['preset']))
-    changed = {} if cfg['network']==own['network'] else dict(network=cfg['network'])
-    changed |= {k: v for p in ('model', 'train') for k, v in cfg[p].items() if own[p].get(k)!=v}
-    sets = ', '.join(f"{k}={v}" for k, v in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
+    preset, own = cfg['preset'], read_config(run)[0].change(data=cfg['train']['data'])
+    changed = changed_settings(get_preset(preset), own)
+    sets = ', '.join(f"{k}={v}" for k, (_, v) in changed.items() if 'every' not in k and k not in ('vocab_size', 'seq_len'))
     counts, drawn = boards.table.split.value_counts(), ', a symmetry of each drawn every time' if cfg['train']['augment'] else ''
     if words: data = Path(words).read_text().strip()
     else: data = made.format(train=counts['train'], valid=counts['valid'], test=counts['test'], clues=cfg['train']['clues'],

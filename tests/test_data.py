@@ -5,11 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import root
+from conftest import HubReply, hub_env, root, serve
 
 from trm.files import InputError
 from trm.data.dataset import Encoder, MathDataset
@@ -254,7 +252,7 @@ def test_no_cache_without_room(shards, tmp_path, monkeypatch):
 
 # The hub
 
-commit = 'c0ffee'*6+'c0ff'
+commit = HubReply.commit
 nowhere = 'http://127.0.0.1:9'  # the discard port: nothing listens there
 
 
@@ -267,15 +265,7 @@ def hub(tmp_path):
     write(top/'data/train-1.parquet', '4+4')
     write(top/'data/test-0.parquet', '5+5')
 
-    class Hub(BaseHTTPRequestHandler):
-        def reply(self, status, body=b'', **headers):
-            self.send_response(status)
-            self.send_header('X-Repo-Commit', commit)
-            self.send_header('Content-Length', str(len(body)))
-            for k, v in headers.items(): self.send_header(k.replace('_', '-'), v)
-            self.end_headers()
-            if self.command == 'GET': self.wfile.write(body)
-
+    class Hub(HubReply):
         def tree(self, folder, deep):
             files = [f for f in sorted(top.rglob('*') if deep else (top/folder).glob('*'))]
             return [dict(type='file', path=str(f.relative_to(top)), size=f.stat().st_size, oid='0'*40) if f.is_file()
@@ -286,9 +276,9 @@ def hub(tmp_path):
             api, repo = '/api/datasets/owner/name', '/datasets/owner/name/resolve/'
             if path.startswith(api+'/tree/'):
                 folder = path[len(api+'/tree/'):].partition('/')[2]
-                return self.reply(200, json.dumps(self.tree(folder, 'recursive=true' in query.lower())).encode(), Content_Type='application/json')
+                return self.reply(200, self.tree(folder, 'recursive=true' in query.lower()))
             if path in (api, api+'/revision/main', api+f'/revision/{commit}'):
-                return self.reply(200, json.dumps(dict(id='owner/name', sha=commit)).encode(), Content_Type='application/json')
+                return self.reply(200, dict(id='owner/name', sha=commit))
             network = '/owner/net/resolve/'
             if path.startswith(network): f = root/'trm/weights/sudoku6'/path[len(network):].partition('/')[2]
             elif path.startswith(repo): f = top/path[len(repo):].partition('/')[2]
@@ -303,19 +293,14 @@ def hub(tmp_path):
             self.reply(206, body[a:b+1], Content_Range=f'bytes {a}-{b}/{len(body)}', **etag)
 
         do_HEAD = do_GET
-        def log_message(self, *args): pass
 
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield SimpleNamespace(url=f'http://127.0.0.1:{server.server_port}', top=top, log=log)
-    server.shutdown(); server.server_close()
+    with serve(Hub) as url: yield SimpleNamespace(url=url, top=top, log=log)
 
 
 def there(tmp_path, endpoint, code, *args):
     "Run `code` in a fresh process that takes `endpoint` for the hub"
     env = {k: v for k, v in os.environ.items() if not k.startswith('HF_') and 'proxy' not in k.lower()}
-    env |= dict(HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path/'home'), HF_HUB_DISABLE_XET='1',
-                HF_HUB_DISABLE_PROGRESS_BARS='1', NO_PROXY='127.0.0.1')
+    env |= hub_env(tmp_path/'home', endpoint)
     return said(python("import json, sys, time\ntime.sleep = lambda s: None  # the hub library tries again and again, with pauses\n"
                        + code, *args, env=env))
 

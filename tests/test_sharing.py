@@ -5,18 +5,16 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
-from conftest import refused, root, trm
+from conftest import HubReply, hub_env, refused, root, serve, trm
 
 from trm.config import apply_sets, get_preset
 from trm.sharing import model_card, train_command
 
-commit = 'c'*40
+commit = HubReply.commit
 
 
 @pytest.fixture
@@ -24,15 +22,7 @@ def hub():
     "A hub that keeps what it is sent"
     files, made = {}, []
 
-    class Hub(BaseHTTPRequestHandler):
-        def reply(self, status, body=b'', **headers):
-            if not isinstance(body, bytes): body = json.dumps(body).encode()
-            self.send_response(status)
-            for k, v in dict(X_Repo_Commit=commit, Content_Length=str(len(body)), Content_Type='application/json', **headers).items():
-                self.send_header(k.replace('_', '-'), v)
-            self.end_headers()
-            if self.command != 'HEAD': self.wfile.write(body)
-
+    class Hub(HubReply):
         def do_POST(self):
             sent = self.rfile.read(int(self.headers.get('Content-Length') or 0))
             path = unquote(self.path).partition('?')[0]
@@ -58,18 +48,13 @@ def hub():
             self.reply(200, files[name], ETag=f'"{hashlib.sha1(files[name]).hexdigest()}"')
 
         do_HEAD = do_GET
-        def log_message(self, *args): pass
 
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield SimpleNamespace(url=f'http://127.0.0.1:{server.server_port}', files=files, made=made)
-    server.shutdown(); server.server_close()
+    with serve(Hub) as url: yield SimpleNamespace(url=url, files=files, made=made)
 
 
 def env_of(tmp_path, endpoint):
     "A machine of its own, as far as the hub's library can tell"
-    return dict(HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path/'home'), HF_TOKEN='hf_none', HF_HUB_DISABLE_XET='1',
-                HF_HUB_DISABLE_PROGRESS_BARS='1', NO_PROXY='127.0.0.1')
+    return hub_env(tmp_path/'home', endpoint) | dict(HF_TOKEN='hf_none')
 
 
 @pytest.mark.parametrize('kind', ['run_folder', 'board_run'])

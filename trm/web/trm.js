@@ -180,9 +180,11 @@ export class Model {
     if (!layers[this.network]) throw new Error(`network=${this.network}: not known here; should be ${Object.keys(layers).join(', ')}`);
     this.w = Object.fromEntries(Object.entries(json.weights).map(([k, v]) => [k, decode(v)]));
     this.k = this.network==='TRM' ? 1 : this.cfg.symbols;
-    this.units = this.network==='UnitTRM' && makeUnits(this.k);
     this.rope = this.cfg.position==='rotary' && this.cfg.mixer==='attention' && makeRope(this.cfg);
   }
+
+  // The groups of a Sudoku, made once
+  get units() { return this.made ||= makeUnits(this.task.side); }
 
   // Tokens (l) to vectors (l,k·d)
   embed(ids) {
@@ -285,7 +287,7 @@ export function* think(model, ids, steps = model.cfg.n_recurrence, state = null)
 // The cells that break a rule: a digit twice in a row, column or box, or a clue changed. Of a whole board: none means solved
 export function conflicts(model, answer, ids = answer) {
   const k = model.task.side, seen = new Map(), bad = new Set();
-  const {row, column, box} = makeUnits(k);
+  const {row, column, box} = model.units;
   answer.forEach((token, i) => {
     if (ids[i]>1 && token!==ids[i]) bad.add(i);
     if (token<2) return;
@@ -306,7 +308,7 @@ export function guess(model, ids, logits, random = Math.random) {
   const doubt = ids.map((token, i) => token>1 ? 0 : -p[i].reduce((s, q) => s+q*Math.log(Math.max(q, 1e-9)), 0));
   if (!doubt.some(d => d>0)) return ids;
   const cell = pick(doubt, random);
-  return ids.with ? ids.with(cell, 2+pick(p[cell], random)) : ids.map((t, i) => i===cell ? 2+pick(p[cell], random) : t);
+  return ids.map((t, i) => i===cell ? 2+pick(p[cell], random) : t);
 }
 
 function softmax(x) {
