@@ -3,7 +3,8 @@
     python tests/bench_laptop.py data ARM [hold]             runs/laptop/ARM/puzzles.parquet: the rows of an arm of sudoku_laptop; with `hold`, 200
                                                              of the Extreme training puzzles are for validation only, by the class of their solution
     python tests/bench_laptop.py score NAME RUN SETS [SIZE] [STEPS] [TRIES] [noise|guess]
-                                                             scores of a run on some of `sets` (below), by commas, SIZE boards of each
+                                                             scores of a run on some of `sets` (below), by commas, SIZE boards of each; on none
+                                                             ('') only how its training went
 
 Arms: a, the 1,000 training puzzles of Sudoku-Extreme; b, puzzles made here, random ones and ones that need guesses; c, both, and puzzles made from the
 training puzzles by exchanging clues; d, the 60,000 of the community's lists of hard puzzles besides; e, what c has, without easy ones, and Extreme's four
@@ -114,7 +115,8 @@ sets = dict(
     clues38=lambda run, n: with_clues(fresh(run, n), 38, 38),
     clues45=lambda run, n: with_clues(fresh(run, n), 45, 45),
     extreme=lambda run, n: published('sudoku_extreme/test')[:n],
-    extreme_part=lambda run, n: published('sudoku_extreme/test')[:n],  # the first of them: restarts, or more steps than all are given
+    extreme_part=lambda run, n: published('sudoku_extreme/test')[:n],  # the first of them: restarts
+    extreme_long=lambda run, n: published('sudoku_extreme/test')[:n],  # and more steps than all are given
     held=lambda run, n: (e := published('sudoku_extreme/train'))[by_class(e)[:n]])
 
 
@@ -194,7 +196,7 @@ def score(name, run, names, n='1000', steps='32', tries='8', vary='noise'):
                steps=cfg['train']['steps'], trained_on=dict(commit=cfg['commit'], device=cfg['device']),
                train_seconds=log[-1]['seconds'] if log else None, vary=vary, threads=torch.get_num_threads(),
                curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r], sets={}) | provenance()
-    for s in names.split(','):
+    for s in filter(None, names.split(',')):
         row['sets'][s] = r = score_set(net, task, sets[s](run, int(n)), marks, int(tries), vary)
         print(s, {m: round(v['exact'], 4) for m, v in r['steps'].items()}, [round(k['exact'], 4) for k in r['restarts']], f"{r['seconds']:.0f} s", flush=True)
     path = results/f'{name}.json'

@@ -223,9 +223,11 @@ def trm_train(
     named = dict(problem=problem, solution=solution)
     cfg = apply_sets(cfg, sets).change(**{k: v for k,v in named.items() if v})
     if show: return _say(show_settings(cfg).to_string())
-    from trm.engine.device import join_ranks, pick_device
+    from trm.engine.device import flush_denormals, join_ranks, pick_device
     from trm.runs import make_task
-    join_ranks(pick_device(cfg.train.device))
+    device = pick_device(cfg.train.device)
+    flush_denormals(device)  # before threads start
+    join_ranks(device)
     _train(cfg, make_task(cfg, run, start), run, resume, start)
 
 # %% ../nbs/8_commands/03_cli.ipynb #dde800f9

@@ -26,7 +26,7 @@ from .checkpoint import change_settings, changed_settings, check_folder, check_s
 from .checkpoint import checkpoints, last_state, lock_folder, provenance
 from .checkpoint import prune, remove_leftovers, save_state
 from .device import Distributed, check_device, from_all, from_first, gather_rows, job
-from .device import join_ranks, pick_device, ranks
+from .device import flush_denormals, join_ranks, pick_device, ranks
 from .guard import Guard, Stopped, Watch
 from .log import Logs
 from ..files import InputError, locate, read_json, write_file
@@ -54,6 +54,7 @@ class Trainer(TrainState):
     def __init__(self, cfg:Config, task, run, resume:bool=False, start=None):
         device = pick_device(cfg.train.device)
         check_device(cfg.train, device)
+        flush_denormals(device)
         super().__init__(cfg, task, device, *ranks())
         if cfg.train.batch_size%self.world:
             raise InputError(f"batch_size={cfg.train.batch_size}: should be a multiple of the "
