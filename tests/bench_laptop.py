@@ -190,7 +190,7 @@ def score(name, run, names, n='1000', steps='32', tries='8', vary='noise'):
     "Score a run and put the row into results/NAME.json"
     (net, task), cfg = open_run(run), read_json(Path(run)/'config.json')
     net.block.compile(dynamic=False)
-    marks = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m<=int(steps)]
+    marks = [m for m in (2**k for k in range(12)) if m<=int(steps)]
     log = read_metrics(Path(run)/'metrics.csv') if (Path(run)/'metrics.csv').exists() else []
     row = dict(run=Path(run).name, weights=sum(p.numel() for p in net.parameters()), seed=cfg['train']['seed'], start=cfg.get('start', ''),
                steps=cfg['train']['steps'], trained_on=dict(commit=cfg['commit'], device=cfg['device']),
