@@ -101,6 +101,7 @@ class DataConfig:
     max_vocab:int = opt(512, lo=260, hi=10**5)  # largest vocabulary of that tokenizer
     split_digits:bool = opt(True)               # each digit its own token?
     max_seq_len:int = opt(128, lo=4, hi=8192)   # longest row in tokens; longer ones are left out
+    canvas:int = opt(0, lo=0, hi=4096)          # tokens of answers written as a whole; 0: by token
     loss_on:str = opt('response', 'response', 'all')  # tokens that carry loss
     streaming:bool = opt(False)                 # read shards as they are needed?
     workers:int = opt(0, lo=0, hi=64)           # processes that read, when streaming
@@ -139,6 +140,7 @@ class TrainConfig(OptimizerConfig, DataConfig):
     steps:int = opt(1000, lo=1, hi=10**9)       # optimiser steps
     supervision:str = opt('unrolled', 'unrolled', 'carried')  # all steps at once, or one
     deep_supervision_weight:str = opt('uniform')  # uniform, linear, last, or numbers by commas
+    random_steps:bool = opt(False)              # unrolled: draw 1 to n_recurrence for each batch?
     loss:str = opt('softmax', 'softmax', 'stablemax', 'stablemax32')  # stablemax: the paper's
     label_smoothing:float = opt(0., lo=0, hi=.99)  # share of the target spread over all tokens
     halt_weight:float = opt(.5, lo=0)           # weight of the halting loss
@@ -159,6 +161,10 @@ class TrainConfig(OptimizerConfig, DataConfig):
         if self.label_smoothing and self.loss!='softmax':
             raise InputError(f"label_smoothing={self.label_smoothing}: "
                              "should be 0, or loss=softmax")
+        named = self.deep_supervision_weight in ('uniform','linear','last')
+        if self.random_steps and not (named and self.supervision=='unrolled'):
+            raise InputError("random_steps=true: should be with supervision=unrolled and "
+                             "deep_supervision_weight=uniform, linear or last")
 
 # %% ../nbs/3_network/00_config.ipynb #b629a549
 def check_name(

@@ -36,7 +36,8 @@ from .thinking.halting import halting, show_halting
 from .thinking.scores import evaluate, summarize, writes
 from .thinking.watch import repaired, show_first_right, show_groups
 from .thinking.watch import show_steps, show_strip, step_preds
-from .training.task import BoardTask, Task, TextTask, check_task
+from .training.canvas import text_task
+from .training.task import BoardTask, Task, check_task
 
 # %% ../nbs/8_commands/00_runs.ipynb #f13beef0
 def run_tokenizer(
@@ -86,7 +87,7 @@ def make_task(
     if start: from_first(lambda: check_start(start, cfg))
     if c.task=='text':
         tok = from_first(lambda: run_tokenizer(c, run, start))
-        return TextTask(cfg, tok, **row_source(c))
+        return text_task(cfg)(cfg, tok, **row_source(c))
     kind = puzzle_task(cfg)
     return kind(cfg, from_first(lambda: run_boards(cfg, run)), read=read_table)
 
@@ -124,7 +125,7 @@ def named_task(
                          "by open_run with task=, the class of that task")
     if named!='text': return puzzle_task(cfg).open(run, cfg, read=read_table)
     check_tokenizer(locate(run, 'tokenizer.json'))
-    return TextTask.open(run, cfg, **row_source(cfg.train))
+    return text_task(cfg).open(run, cfg, **row_source(cfg.train))
 
 # %% ../nbs/8_commands/00_runs.ipynb #262b1b26
 def check_sizes(

@@ -14,20 +14,23 @@ import torch
 
 from ..files import InputError
 from ..network.model import TRM
+from ..training.canvas import on_canvas
 from .generate import generate
 
 # %% ../../nbs/6_thinking/01_scores.ipynb #20c442d4
 @torch.no_grad()
 def step_answers(
     model:TRM,  # the model
-    batch:dict, # a batch of boards
+    batch:dict, # a batch of boards, or of text
     steps=None, # recursion steps; None: as trained
 ): # (t,b,l) predicted ids, and (t,b) probabilities of being done, or None
-    "What a board's answer is after each step"
+    "What the answer is after each step; around a canvas it is -100"
     out = model.think(batch, steps)
-    q = out.halt_logits
+    preds,q = out.logits.argmax(-1),out.halt_logits
+    if not writes(model) and 'prefix_len' in batch:
+        preds = preds.masked_fill(~on_canvas(batch), -100)
     if q is not None: q = q.float().sigmoid().nan_to_num(0.)
-    return out.logits.argmax(-1),q
+    return preds,q
 
 # %% ../../nbs/6_thinking/01_scores.ipynb #48f767f4
 def writes(

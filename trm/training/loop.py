@@ -89,6 +89,16 @@ def draws(self:TrainState): # (2,b), with late starts (3,b): this device's share
     u = torch.rand(3 if c.late else 2, c.batch_size, generator=gen, device=self.device)
     return u[:,self.rank::self.world]
 
+# %% ../../nbs/4_training/04_loop.ipynb #ca040002
+@patch
+def batch_weights(self:TrainState): # (t,)
+    "The weights of the steps of this batch: of all steps, or of a drawn number"
+    c = self.cfg.train
+    if not c.random_steps: return self.weights
+    rng = np.random.default_rng([c.seed,self.step,1])
+    n = int(rng.integers(len(self.weights)))+1
+    return step_weights(c.deep_supervision_weight, n).to(self.device)
+
 # %% ../../nbs/4_training/04_loop.ipynb #30c92331
 @patch
 def loss(self:TrainState,
@@ -99,7 +109,7 @@ def loss(self:TrainState,
     kw = dict(halt_weight=c.halt_weight, loss=c.loss, smoothing=c.label_smoothing)
     if c.supervision=='unrolled':
         n = all_sum((batch['labels']!=-100).sum(), self.world)
-        return unrolled(self.net, batch, self.weights, n/self.world, **kw)
+        return unrolled(self.net, batch, self.batch_weights(), n/self.world, **kw)
     loss,self.carry,log = carried(
         self.net, self.carry or first_carry(batch), batch, self.cfg.model.n_recurrence,
         c.halt_explore, self.draws(), c.late, **kw)

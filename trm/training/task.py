@@ -19,10 +19,12 @@ from fastcore.basics import patch
 from ..config import Config, read_config
 from ..data.answers import check_pattern, extract_answer, same_answer
 from ..data.dataset import MathDataset, collate, encode_pairs, length_batches
+from ..data.inspection import Lengths, inspect
 from ..data.pairs import open_data
 from ..data.problems import bundled
 from ..data.splits import near_duplicates, official_splits, rows_of
-from ..data.tokenizer import eos_id, format_prompt, load_tokenizer, pad_id, save_tokenizer
+from ..data.tokenizer import (eos_id, format_prompt, format_text, load_tokenizer, pad_id,
+                                save_tokenizer)
 from ..files import InputError, locate
 
 # %% ../../nbs/4_training/03_task.ipynb #ea4aa7ca
@@ -112,7 +114,7 @@ class TextTask:
         rows=MathDataset, # opens the rows of a split; takes what `MathDataset` takes
         stream=None,      # function that gives training batches and their places; None: from `rows`
     ):
-        check_text(cfg)
+        self.check(cfg)
         c = cfg.train
         if c.streaming and not stream:
             raise InputError("streaming=true: TextTask was given no stream; "
@@ -154,8 +156,11 @@ def check_text(
 ): # None; raises `InputError`
     "Refuse settings that make no sense for text"
     c,m = cfg.train,cfg.model
+    if c.canvas:
+        raise InputError(f"canvas={c.canvas}: this task writes token by token; should be 0, or a CanvasTask")
     if m.mask=='full':
-        raise InputError("mask=full: text is predicted token by token; should be causal or prefix")
+        raise InputError("mask=full: text is predicted token by token; should be causal or prefix, "
+                         "or canvas= the tokens of an answer")
     if m.halt:
         raise InputError("halt=true: the halting head reads the first position, "
                          "which sees nothing of a text; should be false")
@@ -165,6 +170,8 @@ def check_text(
     if m.mask=='prefix' and c.loss_on=='all':
         raise InputError("loss_on=all: with mask=prefix the prompt sees itself"
                          "; should be response, or mask=causal")
+
+TextTask.check = staticmethod(check_text)
 
 # %% ../../nbs/4_training/03_task.ipynb #6df22bf5
 @patch
@@ -251,12 +258,17 @@ def score(self:TextTask,
     "How right is each row?"
     scores = []
     for p,g in zip(preds.tolist(), batch['labels'].tolist()):
-        p,g = [t for t in p if t>=0],[t for t in g if t>=0]
+        p,g = _to_end(p),_to_end(g)
         pred,truth = self.text(p),self.text(g)
         token = sum(a==b for a,b in zip(p,g))/len(g)
         scores.append((self.is_right(pred, truth), token, self.answer_of(pred) is not None))
     columns = torch.tensor(scores, dtype=torch.float).reshape(-1,3).unbind(1)
     return dict(zip(('exact','token','format'), columns))
+
+def _to_end(ids):
+    "A response without what is negative, up to its end token"
+    ids = [t for t in ids if t>=0]
+    return ids[:ids.index(eos_id)+1] if eos_id in ids else ids
 
 # %% ../../nbs/4_training/03_task.ipynb #d8467ead
 @patch
@@ -270,14 +282,28 @@ def groups(self:TextTask,
 
 # %% ../../nbs/4_training/03_task.ipynb #441dfa2f
 @patch
-def about(self:TextTask): # text
-    "What is trained on, in a line"
+def about(self:TextTask): # text of one line, or two
+    "What is trained on, and whether many rows are too long for it"
     valid = self.dataset('valid')
     rows = valid if self.stream else self.dataset('train')
     p = rows.pairs
     n = f"a stream of {p.num_rows:,} rows" if self.stream else f"{len(rows):,} rows of train"
-    return (f"{n}, {len(valid):,} of valid, split {rows.enc.splits}; columns: {p.columns()}; "
+    line = (f"{n}, {len(valid):,} of valid, split {rows.enc.splits}; columns: {p.columns()}; "
             f"left out: {rows.skipped}")
+    share = rows.skipped['long']/(len(rows)+rows.skipped['long'])
+    return line if share<=.01 else f"{line}\n{self.too_long(share)}"
+
+@patch
+def too_long(self:TextTask,
+    share:float, # of the rows that are left out, 0 to 1
+): # text
+    "What is said of rows that are too long"
+    found = inspect(open_data(self.cfg.train), tok=self.tok, limit=10_000, form=format_text)
+    lengths = Lengths()
+    for group,h in found.groups.items():
+        if not self.trained or group in self.trained: lengths.update(h['pair'])
+    return (f"LEFT OUT: {share:.1%} of the rows, which have more than max_seq_len={self.seq_len} "
+            f"tokens; max_seq_len={lengths.percentile(99)[0]} would keep 99 %")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
