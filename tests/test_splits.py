@@ -58,9 +58,9 @@ def test_forms_are_those_of_the_same_problem():
     same = dict(compare=('Which is larger, 3 or 5?', 'Which is smaller, 5 or 3?'), sort=('Sort 31255.', 'Sort 52351.'),
                 equation=('Solve 3k+6-3=12.', 'Solve 12=3a-3+6.'), product=('Compute 120*345.', 'Compute 345*120.'),
                 boolean=('Evaluate (True and not (False or True)).', 'Evaluate (not (True or False) and True).'),
-                dereference=('k=4; q=k; q?', 'b=4; x=b; x?'), reach=('a>b; c>d; a to b?', 'z>k; m>n; z to k?'))
+                dereference=('Let a = K, b = a, c = X.', 'Let a = B, b = a, c = A.'))
     other = dict(compare='Which is larger, 3 or 6?', sort='Sort 31256.', equation='Solve 3k+6-4=12.', product='Compute 120*346.',
-                 boolean='Evaluate (True and not (False and True)).', dereference='k=4; q=k; k?', reach='a>b; c>d; a to d?')
+                 boolean='Evaluate (True and not (False and True)).', dereference='Let a = K, b = a, c = K.')
     for name, (a, b) in same.items():
         assert canonical(name, a)==canonical(name, b)!=canonical(name, other[name]), name
 

@@ -102,6 +102,7 @@ class DataConfig:
     split_digits:bool = opt(True)               # each digit its own token?
     max_seq_len:int = opt(128, lo=4, hi=8192)   # longest row in tokens; longer ones are left out
     canvas:int = opt(0, lo=0, hi=4096)          # tokens of answers written as a whole; 0: by token
+    group_by_length:bool = opt(True)            # batches of rows of similar length?
     loss_on:str = opt('response', 'response', 'all')  # tokens that carry loss
     streaming:bool = opt(False)                 # read shards as they are needed?
     workers:int = opt(0, lo=0, hi=64)           # processes that read, when streaming

@@ -41,13 +41,14 @@ class StreamingMathDataset(IterableDataset):
         workers:int=1,         # processes of each device that share the work
         buffer:int=10_000,     # rows in memory
         epochs=None,           # how many; None: without end
+        pool:int=50,           # batches sorted by length together; 1: none
         place=None,            # (workers,5) where `start` batches lead to; None: read them
     ):
         pairs = open_pairs(data)
         splits = find_splits(pairs)
         self.pairs = rows_of(pairs, splits, split, 'family', 'answer')
         self.enc = Encoder(tok, max_seq_len, split, families, splits)
-        self.loss_on,self.batch_size,self.seed = loss_on,batch_size,seed
+        self.loss_on,self.batch_size,self.seed,self.pool = loss_on,batch_size,seed,pool
         self.rank,self.world,self.workers = rank,world,workers
         self.start,self.buffer,self.epochs = start,buffer,epochs
         self._check_groups()
@@ -152,7 +153,7 @@ def _batches(self:StreamingMathDataset, worker, epoch, row, done, key):
     for rows,after in self._buffers(self._rows(part, *at)):
         lens = np.array([len(ids) for *_,ids,_ in rows])
         rng = np.random.default_rng([self.seed,*at,part])
-        order = length_batches(lens, self.batch_size, rng)
+        order = length_batches(lens, self.batch_size, rng, self.pool)
         for j in range(done, len(order)):
             place = (*at,j+1) if j+1<len(order) else (*after,0)
             batch = collate([to_example(*rows[i][2:], self.loss_on) for i in order[j]])
@@ -165,7 +166,8 @@ def _open_stream(task, batch_size, start, rank, world, place):
     c = task.cfg.train
     return StreamingMathDataset(
         open_carefully(open_data(c)), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on,
-        batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place)
+        batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place,
+        pool=50 if c.group_by_length else 1)
 
 # %% ../../nbs/7_engine/07_stream.ipynb #6e33f000
 def stream_batches(

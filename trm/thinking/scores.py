@@ -27,7 +27,7 @@ def step_answers(
     "What the answer is after each step; around a canvas it is -100"
     out = model.think(batch, steps)
     preds,q = out.logits.argmax(-1),out.halt_logits
-    if not writes(model) and 'prefix_len' in batch:
+    if 'canvas_len' in batch:
         preds = preds.masked_fill(~on_canvas(batch), -100)
     if q is not None: q = q.float().sigmoid().nan_to_num(0.)
     return preds,q

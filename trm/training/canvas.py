@@ -18,29 +18,28 @@ from .task import TextTask
 
 # %% ../../nbs/4_training/05_canvas.ipynb #ca000008
 def on_canvas(
-    batch:dict, # `attention_mask` (b,l), `prefix_len` (b,)
+    batch:dict, # `input_ids` (b,l), `canvas_len` (b,)
 ): # (b,l) of bool
-    "Which positions belong to a canvas: what is behind the problem and no padding"
-    seen = batch['attention_mask'].bool()
-    at = torch.arange(seen.shape[1], device=seen.device)
-    return seen & (at>=batch['prefix_len'][:,None])
+    "Which positions belong to the canvas, which begins where the problem begins"
+    ids = batch['input_ids']
+    return torch.arange(ids.shape[1], device=ids.device) < batch['canvas_len'][:,None]
 
 def to_canvas(
     batch:dict,  # of `TextTask`: `input_ids` (b,l), `prefix_len` (b,) and perhaps `labels` (b,l)
     canvas:int,  # tokens of the answer
     length=None, # tokens of a row; None: of the longest
-): # the batch with `input_ids`, `labels`, `attention_mask` (b,length)
-    "An empty canvas behind each problem, and on the labels what should stand there"
-    n = batch['prefix_len'][:,None]
-    at = torch.arange(length or int(n.max())+canvas, device=n.device)
+): # the batch with `input_ids`, `labels`, `attention_mask` (b,length) and `canvas_len` (b,)
+    "Problems alone on the input, and on the labels the whole response from the first position on"
+    n = batch['prefix_len']
+    at = torch.arange(length or max(int(n.max()), canvas), device=n.device)
     def fit(t, fill): return pad(t, (0, max(len(at)-t.shape[1], 0)), value=fill)[:,:len(at)]
-    ids = fit(batch['input_ids'], pad_id).masked_fill(at>=n, pad_id)
-    new = batch | dict(input_ids=ids, attention_mask=(at<n+canvas).long())
+    ids = fit(batch['input_ids'], pad_id).masked_fill(at>=n[:,None], pad_id)
+    new = batch | dict(input_ids=ids, canvas_len=torch.full_like(n, canvas),
+                       attention_mask=(at < n.clamp(min=canvas)[:,None]).long())
     if 'labels' not in batch: return new
-    asked = on_canvas(new)
-    said = fit(batch['labels'], -100).roll(1, 1)
-    labels = torch.where(said<0, eos_id, said).masked_fill(~asked, -100)
-    return new | dict(labels=labels)
+    labels = pad(batch['labels'], (0,canvas), value=-100)
+    said = labels.gather(1, n[:,None]-1 + torch.arange(canvas, device=n.device))
+    return new | dict(labels=fit(said.masked_fill(said<0, eos_id), -100))
 
 # %% ../../nbs/4_training/05_canvas.ipynb #ca000010
 def check_canvas(
@@ -55,9 +54,8 @@ def check_canvas(
     if c.streaming:
         raise InputError("streaming=true: answers written as a whole want their rows in memory; "
                          "should be false")
-    if c.canvas>=c.max_seq_len:
-        raise InputError(f"canvas={c.canvas}: no room for a problem; should be less than "
-                         f"max_seq_len={c.max_seq_len}")
+    if c.canvas>c.max_seq_len:
+        raise InputError(f"canvas={c.canvas}: should be at most max_seq_len={c.max_seq_len}")
     check_pattern(c.answer_pattern)
 
 class CanvasTask(TextTask):
@@ -70,19 +68,19 @@ class CanvasTask(TextTask):
         if split=='train':
             self.responses = Lengths()
             self.responses.add(ds.lens-ds.prefix)
-        fits = (ds.lens-ds.prefix<=c.canvas) & (ds.prefix+c.canvas<=c.max_seq_len)
+        fits = (ds.lens-ds.prefix<=c.canvas) & (ds.prefix<=c.max_seq_len)
         ds.long.update(ds.names[f] for f in ds.family[~fits])
         ds.skipped['long'] += int((~fits).sum())
         for k in ('lens','ends','prefix','family'): setattr(ds, k, getattr(ds, k)[fits])
         if len(ds): return ds
-        raise InputError(f"{self.data}: no row of {split} fits; should be a canvas of more than "
-                         f"{c.canvas} tokens, or max_seq_len of more than {c.max_seq_len}")
+        raise InputError(f"{self.data}: no row of {split} fits; should have a canvas of more than "
+                         f"{c.canvas} tokens, or a max_seq_len of more than {c.max_seq_len}")
 
     def too_long(self, share):
         most,c = self.responses.percentile(99)[0],self.cfg.train
-        return (f"LEFT OUT: {share:.1%} of the rows, which have more than canvas={c.canvas} tokens "
-                f"of answer, or more than max_seq_len={c.max_seq_len} with the canvas; canvas={most} "
-                "would hold 99 % of the answers")
+        return (f"LEFT OUT: {share:.1%} of the rows, whose problem has more than max_seq_len="
+                f"{c.max_seq_len} tokens or whose answer more than canvas={c.canvas}; "
+                f"canvas={most} would hold 99 % of the answers")
 
     def _laid(self, batch):
         c,m = self.cfg.train,self.cfg.model
@@ -95,13 +93,7 @@ class CanvasTask(TextTask):
     def eval_batches(self, *args, **kw):
         for batch in super().eval_batches(*args, **kw): yield self._laid(batch)
 
-    def prompt(self, problems):
-        batch = super().prompt(problems)
-        most = self.seq_len-self.cfg.train.canvas
-        n = int(batch['prefix_len'].max())
-        if n>most:
-            raise InputError(f"problem of {n} tokens: should be at most max_seq_len-canvas={most}")
-        return self._laid(batch)
+    def prompt(self, problems): return self._laid(super().prompt(problems))
 
 def text_task(
     cfg:Config, # of a run

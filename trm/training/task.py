@@ -142,7 +142,7 @@ def dataset(self:TextTask,
 def _open(self:TextTask, split):
     c,train = self.cfg.train,split in ('train','valid')
     limit = c.eval_rows if self.stream and split=='valid' else None
-    ds = self.rows(open_data(c), self.tok, c.max_seq_len, None if split=='all' else split,
+    ds = self.rows(open_data(c), self.tok, self.seq_len+c.canvas, None if split=='all' else split,
                    self.trained if train else (),
                    c.loss_on if split=='train' else 'response', limit)
     lost = sorted(set(self.trained)-set(ds.names)) if train and not limit else []
@@ -196,13 +196,13 @@ def batches(self:TextTask,
 @patch
 def _order(self:TextTask, batch_size, start):
     "The row numbers of each batch"
-    ds,epoch = self.dataset('train'),None
+    ds,epoch,grouped = self.dataset('train'),None,self.cfg.train.group_by_length
     per = max(len(ds)//batch_size, 1)
     for k in count(start):
         if epoch!=k//per:
             epoch = k//per
             rng = np.random.default_rng([self.cfg.train.seed,epoch])
-            order = length_batches(ds.lens, batch_size, rng)
+            order = length_batches(ds.lens, batch_size, rng, 50 if grouped else 1)
         yield order[k%per]
 
 # %% ../../nbs/4_training/03_task.ipynb #ae9c5d4e

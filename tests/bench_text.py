@@ -1,0 +1,212 @@
+"""When does a network that recurs beat one that does not, on text? Writes results/text.json.
+
+    python tests/bench_text.py grid [FAMILY] [SECONDS]                     the learning rate of each arm, chosen on validation rows
+    python tests/bench_text.py run [FAMILIES] [ARMS] [SEEDS] [SECONDS]     train and score; a run that is there already is not run again
+
+The families are those of `trm.data.depth`. A network is trained on depths up to the first number of `families` below, on 40,000 problems,
+for SECONDS of one core (process time; the last optimiser step is planned from the milliseconds of twenty), and scored on held-out problems of
+all depths. Exact: all tokens of the response are right. Arms that write token by token are scored with the true tokens before each one;
+that gives the same share of exact answers as writing does, since a response with a wrong token is wrong either way. Looks at validation
+rows, eight on the way, are not counted.
+"""
+import hashlib
+import json
+import random
+import re
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from trm.config import apply_sets, get_preset
+from trm.data.depth import deep
+from trm.data.tokenizer import train_tokenizer
+from trm.engine.checkpoint import provenance
+from trm.engine.device import flush_denormals
+from trm.thinking.scores import answer, writes
+from trm.training.canvas import text_task
+from trm.training.loop import TrainState, train_step
+
+families = dict(parity=5, logic=4, permute=3, dereference=3, reach=3)  # depths to train on: up to so many
+base = ('families= eval_rows=100000 tokenizer=wordlevel group_by_length=false d_model=64 n_heads=4 n_layers=2 n_recurrence=6 norm=pre inject=true '
+        'position=learned optimizer=muon batch_size=32 warmup_steps=20 ema=0')
+token, whole = 'mask=prefix', 'mask=full canvas={canvas}'
+once, layers = 'n_recurrence=1', 'n_recurrence=1 n_layers=12'
+two = 'states=2 inject=false n_latent=2'
+paper = f'{two} n_cycles=2 detach=true norm=post'
+arms = {
+    'token, once': f'{token} {once}', 'token, 12 layers': f'{token} {layers}', 'token, looped': token,
+    'token, drawn steps': f'{token} random_steps=true', 'token, paper': f'{token} {paper}', 'token, once, steps written': f'{token} {once}',
+    'whole, once': f'{whole} {once}', 'whole, 12 layers': f'{whole} {layers}', 'whole, looped': whole,
+    'whole, drawn steps': f'{whole} random_steps=true', 'whole, paper': f'{whole} {paper} halt=true supervision=carried',
+    # between the looped transformer and the paper's network: one change after the other
+    'whole, cut': f'{whole} detach=true', 'whole, cut, carried': f'{whole} detach=true supervision=carried',
+    'whole, y and z': f'{whole} {two}', 'whole, y and z, cut': f'{whole} {two} detach=true',
+    'whole, y and z, cut, carried': f'{whole} {two} detach=true supervision=carried', 'whole, paper, norms first': f'{whole} {paper} norm=pre halt=true supervision=carried'}
+rates = (.01, .02, .04)  # of Muon; AdamW's is .15 of it
+marks = (1, 2, 3, 6, 12, 24, 48)
+
+
+def held(form):
+    "Is this form of a problem kept for validation and test?"
+    return hashlib.md5(form.encode()).digest()[0]%5==0
+
+
+def by_level(problem, answer):
+    "The answer's entries in an order in which each needs earlier ones only"
+    said = [s.split() for s in problem[:-1].split(' ', 1)[1].split(', ')]
+    sources = {x: o for x, _, *o in said}
+    def level(x): return 1+max(level(y) if y in sources else 0 for y in sources[x])
+    return ', '.join(sorted(answer.split(', '), key=lambda s: (level(s[0]), s[0])))
+
+
+def make_rows(family, depths, n, test, r, written=False):
+    "`n` rows of a family, as many of each depth; `test`: of forms that are held out"
+    kind, near, rows = deep[family], families[family], []
+    while len(rows)<n:
+        d = depths[len(rows)%len(depths)]
+        problem, right = kind.make(r, d)
+        form = kind.canonical(problem)
+        if d<=near and held(form)!=test and (family, d)!=('dereference', 1): continue  # all problems of depth 1 have one form
+        solution = f'{by_level(problem, right)} #### {right}' if written else f'#### {right}'
+        rows.append(dict(problem=problem, solution=solution, family=f'{d:02d}', canonical=f'{len(rows)} {test}'))
+    return rows
+
+
+def data(family, written, root=Path('runs/text')):
+    "The folder of a family's rows, made once"
+    folder = root/(family+'_written'*written)
+    if (folder/'test.parquet').exists(): return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    r, near, far = random.Random(family), range(1, families[family]+1), range(1, deep[family].most+1)
+    for split, depths, n in (('train', near, 40_000), ('valid', far, 20*len(far)), ('test', far, 60*len(far))):
+        rows = make_rows(family, depths, n, split!='train', r, written and family in ('dereference', 'reach'))
+        pq.write_table(pa.Table.from_pylist(rows), folder/f'{split}.parquet')
+    return folder
+
+
+def settings(family, arm, rate, seed):
+    "The run's settings and its tokenizer"
+    folder = data(family, 'written' in arm)
+    tok = train_tokenizer(folder/'train.parquet', 512, model='wordlevel')
+    rows = [r for s in ('train', 'test') for r in pq.read_table(folder/f'{s}.parquet').to_pylist()[:5000]]
+    n = max(len(tok.encode(f"Input: {r['problem']} \n Output:").ids) for r in rows)
+    m = max(len(tok.encode(' '+r['solution']).ids) for r in rows)+1
+    sets = f"{base} {arms[arm].format(canvas=m)} muon_lr={rate} learning_rate={.15*rate} seed={seed}"
+    return apply_sets(get_preset('demo').change(data=str(folder), max_seq_len=max(n, m)+1 if 'canvas' in sets else n+m), sets), tok
+
+
+@torch.no_grad()
+def score(model, task, split, steps):
+    "Exact answers as {steps: {depth: share}}, and rows of each depth"
+    right, depth = [], []
+    for batch in task.eval_batches(split, 64):
+        out = model.think(batch, max(steps)).logits.argmax(-1)
+        asked = batch['labels']!=-100
+        right.append(((out==batch['labels']) | ~asked).all(-1)[[s-1 for s in steps]])
+        depth += [int(g) for g in task.groups(batch, split)]
+    right, depth = torch.cat(right, 1).float(), torch.tensor(depth)
+    return {s: {d: round(row[depth==d].mean().item(), 4) for d in sorted(set(depth.tolist()))} for s, row in zip(steps, right)}
+
+
+def mean(by_depth, near, far):
+    "The mean over depths of the one side or the other"
+    found = [v for d, v in by_depth.items() if (d>near)==far]
+    return sum(found)/len(found)
+
+
+@torch.no_grad()
+def seconds_per_answer(model, task, n=32):
+    "Process time of an answer, in a batch of `n` problems, with as many steps as trained"
+    batch = next(task.eval_batches('test', n, n))
+    batch = task.prompt([re.sub(r'^Input: | \n Output:$', '', task.text(row[:k])) for row, k in zip(batch['input_ids'].tolist(), batch['prefix_len'].tolist())])
+    start = time.process_time()
+    answer(model, batch)
+    return (time.process_time()-start)/n
+
+
+def train(family, arm, rate, seed, seconds, looks=8):
+    "Train for `seconds`, look at validation rows now and then; a row of numbers"
+    cfg, tok = settings(family, arm, rate, seed)
+    task, near = text_task(cfg)(cfg, tok), families[family]
+    s, stream = TrainState(cfg, task), task.batches(32)
+    for i in range(25):
+        if i==5: start = time.process_time()
+        train_step(s, next(stream))
+    steps = max(int(seconds/((time.process_time()-start)/20)), looks)
+    cfg = cfg.change(steps=steps)
+    task = text_task(cfg)(cfg, tok)
+    s, stream, spent, curve = TrainState(cfg, task), task.batches(32), 0., []
+    R = cfg.model.n_recurrence
+    for k in range(1, steps+1):
+        start = time.process_time()
+        log = train_step(s, next(stream))
+        spent += time.process_time()-start
+        if k in {round(steps*i/looks) for i in range(1, looks+1)}:
+            s.model.eval()
+            got = score(s.model, task, 'valid', [R])[R]
+            s.model.train()
+            curve.append(dict(step=k, examples=32*k, seconds=round(spent, 1), loss=float(log['loss']), near=mean(got, near, False), far=mean(got, near, True)))
+    s.model.eval()
+    found = score(s.model, task, 'test', [t for t in marks if t<=8*R] if R>1 else [1])
+    row = dict(family=family, arm=arm, rate=rate, seed=seed, sets=arms[arm], trained_to=near, parameters=sum(p.numel() for p in s.model.parameters()),
+               steps=steps, examples=32*steps, seconds=round(spent, 1), n_recurrence=R, rows_per_depth=60, exact=found, curve=curve,
+               seconds_per_answer=round(seconds_per_answer(s.model, task), 4), by_token=writes(s.model),
+               threads=torch.get_num_threads(), **provenance(torch.device('cpu')))
+    last = found[R]
+    print(f"{family:12} {arm:30} rate {rate} seed {seed}: {steps} steps, {spent:.0f} s, near {mean(last, near, False):.3f}, far {mean(last, near, True):.3f}, by steps",
+          {t: round(mean(v, near, True), 3) for t, v in found.items()}, flush=True)
+    return row
+
+
+def keep(path, row, names):
+    "Add a row to a file, in place of one with equal `names`; two processes may do so"
+    import fcntl
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with open(path.with_suffix('.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = json.loads(path.read_text())['rows'] if path.exists() else []
+        rows = [o for o in rows if any(o[n]!=row[n] for n in names)]+[row]
+        rows.sort(key=lambda o: ([*families].index(o['family']), [*arms].index(o['arm']), o['seed'], o['rate']))
+        path.write_text(json.dumps(dict(what=__doc__.split('\n')[0], rows=rows), indent=1))
+
+
+def have(path, **what):
+    "The rows of a file with these values"
+    rows = json.loads(path.read_text())['rows'] if path.exists() else []
+    return [r for r in rows if all(r[k]==v for k, v in what.items())]
+
+
+grid = Path('results/text_grid.json')
+
+
+def best_rate(arm):
+    "The rate with which an arm learned soonest: the highest mean of its looks at validation rows of trained depths"
+    rows = have(grid, arm=arm)
+    if not rows: return rates[1]
+    return max(rows, key=lambda r: sum(c['near'] for c in r['curve']))['rate']
+
+
+def main(what, *args):
+    flush_denormals()
+    if what=='grid':
+        family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 45, args[2] if args[2:] else ''
+        for arm in [a for a in arms if a in which.split('+')] if which else arms:
+            for rate in rates:
+                if not have(grid, arm=arm, rate=rate): keep(grid, train(family, arm, rate, 0, seconds), ('family', 'arm', 'rate'))
+        return
+    names = args[0].split('+') if args and args[0] else families
+    chosen = args[1].split('+') if args[1:] and args[1] else arms
+    path = Path('results/text.json')
+    for seed in map(int, (args[2] if args[2:] else '0').split(',')):
+        for family in names:
+            for arm in chosen:
+                seconds = float(args[3]) if args[3:] else 120
+                if have(path, family=family, arm=arm, seed=seed): continue
+                keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'))
+
+
+if __name__=='__main__': main(*sys.argv[1:])
