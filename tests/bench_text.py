@@ -191,7 +191,7 @@ def best_rate(arm):
 
 
 def main(what, *args):
-    flush_denormals()
+    flush_denormals(torch.device('cpu'))
     if what=='grid':
         family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 45, args[2] if args[2:] else ''
         for arm in [a for a in arms if a in which.split('+')] if which else arms:
