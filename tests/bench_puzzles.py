@@ -4,26 +4,28 @@
     python tests/bench_puzzles.py ablation|parts [SEEDS] [ARMS] [SECONDS]  arms of sudoku6, each with as many steps as fit into SECONDS
 
 `ablation` takes the paper's network apart (a vector for each cell); `parts` takes the preset apart (a vector for each cell and digit). A run
-that is there already is not trained again. The milliseconds per step of all arms are measured first, in one process, on one thread with
-nothing beside it; the arms then train for as many steps as fit into SECONDS by that measure.
-
-Three arms of the stored results are of earlier versions of the package: a start that is drawn (`noise`) and, with a vector for each digit,
-norms before the layers (`pre_norm` of `parts`) are gone; `one_state` applied its block n+1 times in each of T rounds, now once for each loss.
+that is there already is not trained again. An arm trains for as many steps as fit into SECONDS of process time, by the milliseconds of
+twenty steps in the same process. An average of the weights has a half-life of a tenth of these steps. Raw and averaged weights are both
+scored on 200 validation boards, eight times on the way and at some numbers of steps that are the same for all arms; those that are better
+at the end are scored on the test and on the minimal puzzles, 500 each.
 """
 import json
-import os
 import sys
 import time
 from itertools import islice
 from pathlib import Path
 
-from trm.engine.checkpoint import provenance
-from trm.engine.log import read_metrics
+import torch
+from bench_race import half_life, shares
+
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
-from trm.runs import make_task
-from trm.engine.device import pick_device
+from trm.engine.checkpoint import provenance
+from trm.engine.device import flush_denormals
+from trm.engine.log import read_metrics
 from trm.files import read_json
+from trm.puzzles.kinds import puzzle_task
+from trm.puzzles.splits import make_puzzles
 from trm.training.loop import TrainState, train_step
 
 plain = 'network=TRM d_model=96 batch_size=64 ema=.99'
@@ -42,22 +44,55 @@ groups = dict(
         normed='gate=normed', smoothing='label_smoothing=.2', muon='muon_momentum=.6 muon_rounds=3 muon_decay=.005', compile='compile=true'))
 
 
-def speeds(path, arms, n=24):
-    "Milliseconds of an optimiser step of each arm, over the last three quarters of `n`: measured once and kept"
-    if path.exists(): return read_json(path)
-    ms = {}
-    for name, sets in arms.items():
-        cfg = apply_sets(get_preset('sudoku6'), sets+' puzzles=500')
-        state, times = TrainState(cfg, make_task(cfg, path.parent), pick_device(cfg.train.device)), []
-        if cfg.train.compile: state.model.block.compile(dynamic=False)
-        for batch in islice(state.task.batches(cfg.train.batch_size), n):
-            t0 = time.perf_counter()
-            train_step(state, batch)
-            times.append(time.perf_counter()-t0)
-        ms[name] = round(1000*sum(times[n//4:])/len(times[n//4:]), 1)
-        print(name, ms[name])
-    path.write_text(json.dumps(ms))
-    return ms
+def trained(cfg, task):
+    "A state to train, compiled if asked for, and its batches"
+    state = TrainState(cfg, task)
+    if cfg.train.compile: state.model.block.compile(dynamic=False)
+    return state, task.batches(cfg.train.batch_size)
+
+
+def arm(puzzles, name, sets, seed, budget):
+    "Train one arm for `budget` seconds; a row of numbers"
+    cfg = apply_sets(get_preset('sudoku6').change(seed=seed), sets)
+    task, times = puzzle_task(cfg)(cfg, puzzles), []
+    state, stream = trained(cfg, task)
+    for batch in islice(stream, 25):
+        start = time.process_time()
+        train_step(state, batch)
+        times.append(time.process_time()-start)
+    ms = sum(times[5:])/20
+    steps = max(int(budget/ms), 8)
+    cfg = cfg.change(steps=steps, ema=half_life(steps) if cfg.train.ema else 0.)
+    state, stream = trained(cfg, task)
+    if cfg.train.compile:  # once more, and not on the clock
+        first, again = next(stream), [p.detach().clone() for p in state.model.parameters()]
+        state.loss(first)[0].backward()
+        state.model.zero_grad()
+        state.carry, stream = None, task.batches(cfg.train.batch_size)
+        assert all(torch.equal(a, b) for a, b in zip(again, state.model.parameters()))
+
+    def look(split, n=None):
+        nets = dict(raw=state.model)|(dict(averaged=state.eval_model) if state.ema else {})
+        batches, found = list(task.eval_batches(split, 100, n)), {}
+        for k, net in nets.items():
+            net.eval()
+            with torch.no_grad(): found[k] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches)
+        state.model.train()
+        return found
+    spent, curve = 0., []
+    marks = {round(steps*i/8) for i in range(1, 9)} | {25*2**i for i in range(8) if 25*2**i<=steps}
+    for k, batch in enumerate(islice(stream, steps), 1):
+        start = time.process_time()
+        train_step(state, batch)
+        spent += time.process_time()-start
+        if k in marks: curve.append(dict(step=k, seconds=round(spent, 2), **{w: v[0] for w, v in look('valid').items()}))
+    best = max(('raw', 'averaged'), key=lambda w: curve[-1].get(w, -1))
+    test, minimal = (look(split)[best] for split in ('test', 'minimal'))
+    row = dict(arm=name, seed=seed, sets=sets, steps=steps, train_seconds=round(spent, 1), ms_per_step=round(1000*ms, 1), budget=budget, ema=cfg.train.ema,
+               weights=best, test=test[0], minimal=minimal[0], minimal_cells=minimal[1], curve=curve, threads=torch.get_num_threads(),
+               **provenance(torch.device('cpu')))
+    print({k: row[k] for k in ('arm', 'seed', 'steps', 'train_seconds', 'weights', 'test', 'minimal')}, flush=True)
+    return row
 
 
 def one(preset, name, seed, sets, out):
@@ -66,7 +101,7 @@ def one(preset, name, seed, sets, out):
     trm_train([preset, '--out', str(run), '--resume', '--sets', f'{sets} seed={seed}'])
     c, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
     row = dict(arm=name, seed=seed, sets=sets, steps=c['train']['steps'], train_seconds=log[-1]['seconds'], commit=c['commit'],
-               device=c['device'], threads=int(os.environ.get('OMP_NUM_THREADS', os.cpu_count())),
+               device=c['device'], threads=torch.get_num_threads(),
                curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r])
     for split in 'test', 'minimal':
         trm_eval([str(run), '--split', split, '--json', str(run/f'{split}.json')])
@@ -88,13 +123,12 @@ def main(what, seeds='0,1,2', names='', seconds='', out='runs/bench'):
     if what not in groups:
         for seed in seeds.split(','): add(path, one(what, what, int(seed), '', out))
         return
-    arms, budget = groups[what], float(seconds or dict(ablation=75, parts=10)[what])
-    out.mkdir(parents=True, exist_ok=True)
-    ms = speeds(out/'speed.json', arms)
-    for seed in seeds.split(','):
+    flush_denormals(torch.device('cpu'))
+    arms, budget, puzzles = groups[what], float(seconds or dict(ablation=75, parts=10)[what]), make_puzzles(get_preset('sudoku6'))
+    for seed in map(int, seeds.split(',')):
         for name in names.split(',') if names else arms:
-            sets = f'{arms[name]} steps={int(1000*budget/ms[name])} eval_every=100000 save_every=100000'
-            add(path, one('sudoku6', name, int(seed), sets.strip(), out) | dict(ms_per_step=ms[name], budget=budget))
+            rows = json.loads(path.read_text())['rows'] if path.exists() else []
+            if not any((r['arm'], r['seed'])==(name, seed) and 'weights' in r for r in rows): add(path, arm(puzzles, name, arms[name], seed, budget))
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

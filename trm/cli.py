@@ -451,10 +451,10 @@ def trm_solve(
 ):
     "Answer a problem, a board or a file of them"
     from trm.answering import solve, write_rows
-    from trm.thinking.scores import writes
+    from trm.runs import on_boards
     if predictions: check_place(predictions, 'predictions')
     model,task = _open(run, published, steps, restarts, select)
-    text,how,df = writes(model),(steps,restarts,select),None
+    text,how,df = not on_boards(model, task),(steps,restarts,select),None
     _check_question(run, text, problem, board, file)
     asked = [problem or board] if file is None else _read_file(model, task, file, column)
     if predictions or file is not None: df = solve(model, task, asked, *how)

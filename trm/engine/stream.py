@@ -165,7 +165,7 @@ def _open_stream(task, batch_size, start, rank, world, place):
     "The stream that a run's settings ask for"
     c = task.cfg.train
     return StreamingMathDataset(
-        open_carefully(open_data(c)), task.tok, c.max_seq_len, 'train', task.trained, c.loss_on,
+        open_carefully(open_data(c)), task.tok, task.seq_len, 'train', task.trained, c.loss_on,
         batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place,
         pool=50 if c.group_by_length else 1)
 

@@ -31,7 +31,8 @@ def fit_config(
 ): # a `Config`
     "The settings, with the vocabulary and the length of the task"
     check_task(task, TrainTask)
-    return replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
+    cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
+    return cfg if cfg.train.max_seq_len else cfg.change(max_seq_len=task.seq_len)
 
 # %% ../../nbs/4_training/04_loop.ipynb #7ac4eebd
 def init_model(

@@ -120,8 +120,9 @@ class TextTask:
             raise InputError("streaming=true: TextTask was given no stream; "
                              "should be what `row_source` gives")
         self.cfg,self.tok,self.rows,self.stream = cfg,tok,rows,stream
-        self.vocab_size,self.seq_len = tok.get_vocab_size(),c.max_seq_len
         self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
+        self.vocab_size = tok.get_vocab_size()
+        self.seq_len = c.max_seq_len or min(self.length_of_most(), 1024)
         self.place,self._sets = None,{}
 
     @property
@@ -157,7 +158,8 @@ def check_text(
     "Refuse settings that make no sense for text"
     c,m = cfg.train,cfg.model
     if c.canvas:
-        raise InputError(f"canvas={c.canvas}: this task writes token by token; should be 0, or a CanvasTask")
+        raise InputError(f"canvas={c.canvas}: this task writes token by token; "
+                         "should be 0, or a CanvasTask")
     if m.mask=='full':
         raise InputError("mask=full: text is predicted token by token; should be causal or prefix, "
                          "or canvas= the tokens of an answer")
@@ -294,16 +296,23 @@ def about(self:TextTask): # text of one line, or two
     return line if share<=.01 else f"{line}\n{self.too_long(share)}"
 
 @patch
-def too_long(self:TextTask,
-    share:float, # of the rows that are left out, 0 to 1
-): # text
-    "What is said of rows that are too long"
+def length_of_most(self:TextTask,
+    percent:float=99, # of the rows
+): # a count
+    "Tokens that hold most rows, of the first 10,000"
     found = inspect(open_data(self.cfg.train), tok=self.tok, limit=10_000, form=format_text)
     lengths = Lengths()
     for group,h in found.groups.items():
         if not self.trained or group in self.trained: lengths.update(h['pair'])
+    return lengths.percentile(percent)[0]
+
+@patch
+def too_long(self:TextTask,
+    share:float, # of the rows that are left out, 0 to 1
+): # text
+    "What is said of rows that are too long"
     return (f"LEFT OUT: {share:.1%} of the rows, which have more than max_seq_len={self.seq_len} "
-            f"tokens; max_seq_len={lengths.percentile(99)[0]} would keep 99 %")
+            f"tokens; max_seq_len={self.length_of_most()} would keep 99 %")
 
 # %% ../../nbs/4_training/03_task.ipynb #3d841bc6
 @patch
