@@ -1,10 +1,12 @@
 """When does a network that recurs beat one that does not, on text? Writes results/text.json.
 
-    python tests/bench_text.py grid [FAMILY] [SECONDS]                     the learning rate of each arm, chosen on validation rows
+    python tests/bench_text.py grid [FAMILY] [SECONDS] [ARMS]              the learning rate of each arm, chosen on validation rows of a family
     python tests/bench_text.py run [FAMILIES] [ARMS] [SEEDS] [SECONDS]     train and score; a run that is there already is not run again
 
+FAMILIES and ARMS are joined by +. Of the family of the grid, parity, the runs of seed 0 with the chosen rates are results, too.
+
 The families are those of `trm.data.depth`. A network is trained on depths up to the first number of `families` below, on 40,000 problems,
-for SECONDS of one core (process time; the last optimiser step is planned from the milliseconds of twenty), and scored on held-out problems of
+for SECONDS (120) of one core (process time; the last optimiser step is planned from the milliseconds of twenty), and scored on held-out problems of
 all depths. Exact: all tokens of the response are right. Arms that write token by token are scored with the true tokens before each one;
 that gives the same share of exact answers as writing does, since a response with a wrong token is wrong either way. Looks at validation
 rows, eight on the way, are not counted.
@@ -184,16 +186,16 @@ grid = Path('results/text_grid.json')
 
 
 def best_rate(arm):
-    "The rate with which an arm learned soonest: the highest mean of its looks at validation rows of trained depths"
+    "The rate with which an arm answers most validation rows of the grid's family, of trained and of greater depths"
     rows = have(grid, arm=arm)
     if not rows: return rates[1]
-    return max(rows, key=lambda r: sum(c['near'] for c in r['curve']))['rate']
+    return max(rows, key=lambda r: r['curve'][-1]['near']+r['curve'][-1]['far'])['rate']
 
 
 def main(what, *args):
     flush_denormals(torch.device('cpu'))
     if what=='grid':
-        family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 45, args[2] if args[2:] else ''
+        family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 120, args[2] if args[2:] else ''
         for arm in [a for a in arms if a in which.split('+')] if which else arms:
             for rate in rates:
                 if not have(grid, arm=arm, rate=rate): keep(grid, train(family, arm, rate, 0, seconds), ('family', 'arm', 'rate'))
@@ -206,7 +208,9 @@ def main(what, *args):
             for arm in chosen:
                 seconds = float(args[3]) if args[3:] else 120
                 if have(path, family=family, arm=arm, seed=seed): continue
-                keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'))
+                rate = best_rate(arm)
+                there = have(grid, family=family, arm=arm, rate=rate, seed=seed)
+                keep(path, there[0] if there else train(family, arm, rate, seed, seconds), ('family', 'arm', 'seed'))
 
 
 if __name__=='__main__': main(*sys.argv[1:])
