@@ -83,7 +83,7 @@ def data(family, written, root=Path('runs/text')):
     folder = root/(family+'_written'*written)
     if (folder/'test.parquet').exists(): return folder
     folder.mkdir(parents=True, exist_ok=True)
-    r, near, far = random.Random(family), range(1, families[family]+1), range(1, deep[family].most+1)
+    r, near, far = random.Random(family), range(1, families[family]+1), range(1, deep[family].deepest+1)
     for split, depths, n in (('train', near, 40_000), ('valid', far, 20*len(far)), ('test', far, 60*len(far))):
         rows = make_rows(family, depths, n, split!='train', r, written and family in ('dereference', 'reach'))
         pq.write_table(pa.Table.from_pylist(rows), folder/f'{split}.parquet')

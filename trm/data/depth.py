@@ -136,10 +136,11 @@ class DeepFamily(NamedTuple):
     "A kind of problems with a depth"
     make:Callable      # function from a `random.Random` and a depth to a problem and its answer
     canonical:Callable # function from a problem to a text, equal for those that are the same
-    most:int           # largest depth
+    most:int           # largest depth in the bundled file
+    deepest:int        # largest depth that can be made
     rows:int = 2500    # in the bundled file
 
 deep = dict(
-    parity=DeepFamily(parity, str, 16), logic=DeepFamily(logic, str, 12),
-    permute=DeepFamily(permute, str, 8), dereference=DeepFamily(dereference, renamed, 6),
-    reach=DeepFamily(reach, str, 6))
+    parity=DeepFamily(parity, str, 6, 16), logic=DeepFamily(logic, str, 6, 12),
+    permute=DeepFamily(permute, str, 4, 8), dereference=DeepFamily(dereference, renamed, 4, 6),
+    reach=DeepFamily(reach, str, 4, 6))
