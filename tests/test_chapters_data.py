@@ -109,7 +109,7 @@ def test_figure_of_lengths_shows_the_counts():
     assert list(fits) == counts.index.tolist()
     assert np.allclose([*fits.values()], 1 - counts['over 120'])
     assert fits['knights'] < .5
-    assert {v for v, share in fits.items() if share < 1} == {'boolean', 'knights', 'nested', 'dereference'}
+    assert {v for v, share in fits.items() if share < 1} == {'boolean', 'knights', 'logic', 'dereference', 'reach'}
     assert np.isclose(ins.cut, (counts['over 120'] * counts['rows']).sum() / ins.kept)
 
 
