@@ -1,11 +1,12 @@
 # `make demo` trains and scores the bundled data, `make test` runs all that CI runs,
 # `make lab` opens the book, `make docs` makes its pages in _docs with Quarto, `make page` serves the page that solves Sudokus.
 # `make hooks` keeps notebooks clean in git, `make dist` builds the package.
-# Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
+# Each sets up its own .venv first. An interrupted demo goes on where it was; `rm -r runs/demo runs/deep` begins anew. PYTHON and TORCH can be set: make demo TORCH=torch
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 BIN    := .venv/bin
 DEMO   ?= runs/demo
+DEEP   ?= runs/deep
 
 .PHONY: demo test lab docs quarto page export readme hooks dist results clean
 
@@ -19,6 +20,8 @@ $(BIN)/.ready: settings.ini setup.py pyproject.toml
 demo: $(BIN)/.ready
 	$(BIN)/trm_train demo --out $(DEMO) --resume
 	$(BIN)/trm_eval $(DEMO) --json $(DEMO)/eval.json
+	$(BIN)/trm_train deep --out $(DEEP) --resume
+	$(BIN)/trm_eval $(DEEP) --json $(DEEP)/eval.json
 
 test: $(BIN)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --pause 0.5 --timing

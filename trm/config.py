@@ -314,6 +314,13 @@ presets = dict(
         train=dict(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32,
                    steps=4000, optimizer='muon', learning_rate=3e-3, ema=.98,
                    eval_every=500, save_every=500, log_every=50)),
+    deep = dict(
+        about='bundled problems with a depth, answered as a whole, some minutes on two CPU cores',
+        model=dict(d_model=64, n_recurrence=6, norm='pre', mask='full', position='learned',
+                   inject=True),
+        train=dict(families='logic,dereference', canvas=50, max_seq_len=56, group_by_length=False,
+                   batch_size=32, steps=1200, optimizer='muon', learning_rate=3e-3, ema=.98,
+                   eval_every=200, save_every=200)),
     text = dict(
         about='text of your own; size=1 to 6, minutes on a laptop to hours on a GPU',
         model=dict(d_model=64, n_recurrence=2, norm='pre', mask='prefix', inject=True),

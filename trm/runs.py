@@ -12,6 +12,7 @@ import warnings
 from functools import partial
 from glob import glob
 from pathlib import Path
+from textwrap import shorten
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -33,7 +34,7 @@ from .puzzles.published import from_published, published_task
 from .puzzles.splits import make_puzzles
 from .thinking.confidence import evaluate_tries
 from .thinking.halting import halting, show_halting
-from .thinking.scores import evaluate, summarize, writes
+from .thinking.scores import evaluate, row_texts, summarize, writes
 from .thinking.watch import repaired, show_first_right, show_groups
 from .thinking.watch import show_steps, show_strip, step_preds
 from .training.canvas import text_task
@@ -309,8 +310,11 @@ def save_picture(
 # %% ../nbs/8_commands/00_runs.ipynb #4fb2d823
 def _save_texts(folder, task, found):
     n,t = len(found),len(found[0][0])
-    _,axs = plt.subplots(n, figsize=(11,.3*n*(t+.6)), squeeze=False)
-    for ax,(preds,gold,_) in zip(axs[:,0], found): show_steps(preds, gold, task.pieces, ax)
+    _,axs = plt.subplots(n, figsize=(11,.3*n*(t+1.2)), squeeze=False)
+    for ax,(preds,gold,b) in zip(axs[:,0], found):
+        show_steps(preds, gold, task.pieces, ax)
+        problem = row_texts(task, b, preds[:1])['problem'][0]
+        ax.set_title(shorten(problem, 160, placeholder=' …'), fontsize=8, loc='left', parse_math=False)
     plt.tight_layout()
     save_picture(folder/'steps.png')
 

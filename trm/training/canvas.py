@@ -91,7 +91,9 @@ class CanvasTask(TextTask):
         for batch in super().batches(*args, **kw): yield self._laid(batch)
 
     def eval_batches(self, *args, **kw):
-        for batch in super().eval_batches(*args, **kw): yield self._laid(batch)
+        for batch in map(self._laid, super().eval_batches(*args, **kw)):
+            ends = (batch['labels']==eos_id).cumsum(-1)  # what stands behind the end does not count
+            yield batch | dict(labels=batch['labels'].masked_fill(ends>1, -100))
 
     def prompt(self, problems): return self._laid(super().prompt(problems))
 
