@@ -1,10 +1,11 @@
-"""The demo over three seeds: writes results/demo.json. Beside networks without recursion at equal seconds: writes results/dense.json.
+"""The demo over three seeds: writes results/demo.json. And what recursion is worth on worked problems, at equal seconds: results/dense.json.
 
-    python tests/bench_demo.py [SEEDS] [ARMS]      e.g. 0,1,2 recursive, or 0,1,2 recursive,dense,deep
+    python tests/bench_demo.py [SEEDS]                  the presets demo and deep, as `make demo` trains them
+    python tests/bench_demo.py SEEDS worked             demo beside networks that do not recur: the same block once (dense), and as many layers
+                                                        of their own as the demo has applications (layers)
 
-Arms: recursive is the preset; dense applies its block once; deep has the layers of all applications, each with weights of its own.
-The steps of dense and deep are those that take as long as the preset's 4,000 by the milliseconds per step that this script measures
-first (on two threads) and writes down. Runs that are there already are not trained again.
+`dense` and `layers` train for as many steps as take as long as the 4,000 of demo, by the milliseconds per step that this script measures
+first, on all threads, and writes down. Runs that are there already are not trained again.
 """
 import json
 import sys
@@ -12,50 +13,50 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from trm.engine.checkpoint import provenance
-from trm.engine.log import read_metrics
+import torch
+
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
-from trm.training.task import TextTask
 from trm.data.problems import bundled
 from trm.data.tokenizer import train_tokenizer
-from trm.engine.device import pick_device
-from trm.training.loop import TrainState, train_step
+from trm.engine.checkpoint import provenance
+from trm.engine.log import read_metrics
 from trm.files import read_json
+from trm.training.canvas import text_task
+from trm.training.loop import TrainState, train_step
 
-demo = get_preset('demo')
-arms = dict(recursive='', dense='n_recurrence=1 steps=11850', deep='n_recurrence=1 n_layers=6 steps=4500')
+arms = dict(demo=('demo', ''), deep=('deep', ''), dense=('demo', 'n_recurrence=1'), layers=('demo', 'n_recurrence=1 n_layers=6'))
 
 
-def seconds_per_step(sets, n=60):
-    "Mean seconds of an optimiser step, over `n` batches of the demo"
-    cfg = apply_sets(demo.change(data=str(bundled())), sets)
+def speed(preset, sets, n=60):
+    "Mean seconds of an optimiser step over `n` batches, and the number of weights"
+    cfg = apply_sets(get_preset(preset).change(data=str(bundled())), sets)
     tok = train_tokenizer(cfg.train.data, cfg.train.max_vocab)
-    t = TrainState(cfg, TextTask(cfg, tok), pick_device(cfg.train.device))
-    times = []
-    for batch in islice(t.task.batches(cfg.train.batch_size), n):
-        t0 = time.perf_counter()
-        train_step(t, batch)
-        times.append(time.perf_counter() - t0)
-    return sum(times[n // 6:]) / len(times[n // 6:]), sum(p.numel() for p in t.model.parameters())
+    s, times = TrainState(cfg, text_task(cfg)(cfg, tok)), []
+    for batch in islice(s.task.batches(cfg.train.batch_size), n):
+        start = time.perf_counter()
+        train_step(s, batch)
+        times.append(time.perf_counter()-start)
+    return sum(times[n//6:])/len(times[n//6:]), sum(p.numel() for p in s.model.parameters())
 
 
-def main(seeds='0,1,2', names='recursive', out='runs/bench'):
-    out = Path(out)
-    speed = {k: seconds_per_step(arms[k]) for k in names.split(',')}
-    path = Path('results/demo.json' if names=='recursive' else 'results/dense.json')
-    rows = []
-    for name in names.split(','):
+def main(seeds='0,1,2', what='', out='runs/bench'):
+    names, path = (['demo', 'dense', 'layers'], Path('results/dense.json')) if what else (['demo', 'deep'], Path('results/demo.json'))
+    speeds, rows = {k: speed(*arms[k]) for k in names}, []
+    for name in names:
+        preset, sets = arms[name]
+        if preset!=name: sets += f" steps={round(get_preset(preset).train.steps*speeds[preset][0]/speeds[name][0])}"
         for seed in seeds.split(','):
-            run = out / f'{name}_{seed}'
-            trm_train(['demo', '--out', str(run), '--resume', '--sets', f'{arms[name]} seed={seed}'])
-            trm_eval([str(run), '--json', str(run / 'eval.json')])
-            e, c = read_json(run / 'eval.json'), read_json(run / 'config.json')
-            rows.append(dict(arm=name, seed=int(seed), steps=c['train']['steps'], train_seconds=read_metrics(run / 'metrics.csv')[-1]['seconds'],
-                             curve=[(r['step'], r['valid_exact']) for r in read_metrics(run / 'metrics.csv') if 'valid_exact' in r],
-                             commit=c['commit'], device=c['device'], parameters=speed[name][1], ms_per_step=round(1000 * speed[name][0], 1), **{k: e[k] for k in ('exact', 'n', 'by_step', 'by_family', 'left_out', 'seconds')}))
+            run = Path(out)/f'{name}_{seed}'
+            trm_train([preset, '--out', str(run), '--resume', '--sets', f'{sets} seed={seed}'])
+            trm_eval([str(run), '--json', str(run/'eval.json')])
+            e, c, log = read_json(run/'eval.json'), read_json(run/'config.json'), read_metrics(run/'metrics.csv')
+            rows.append(dict(arm=name, seed=int(seed), steps=c['train']['steps'], families=c['train']['families'].split(','), train_seconds=log[-1]['seconds'],
+                             curve=[(r['step'], r['valid_exact']) for r in log if 'valid_exact' in r], commit=c['commit'], device=c['device'],
+                             threads=torch.get_num_threads(), parameters=speeds[name][1], ms_per_step=round(1000*speeds[name][0], 1),
+                             **{k: e[k] for k in ('exact', 'n', 'by_step', 'by_family', 'left_out', 'seconds')}))
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(dict(provenance(), rows=rows), indent=1))
 
 
-if __name__ == '__main__': main(*sys.argv[1:])
+if __name__=='__main__': main(*sys.argv[1:])

@@ -3,7 +3,7 @@
     python tests/bench_text.py grid [FAMILY] [SECONDS] [ARMS]              the learning rate of each arm, chosen on validation rows of a family
     python tests/bench_text.py run [FAMILIES] [ARMS] [SEEDS] [SECONDS]     train and score; a run that is there already is not run again
 
-FAMILIES and ARMS are joined by +. Of the family of the grid, parity, the runs of seed 0 with the chosen rates are results, too.
+FAMILIES and ARMS are joined by +.
 
 The families are those of `trm.data.depth`. A network is trained on depths up to the first number of `families` below, on 40,000 problems,
 for SECONDS (120) of one core (process time; the last optimiser step is planned from the milliseconds of twenty), and scored on held-out problems of
@@ -208,9 +208,7 @@ def main(what, *args):
             for arm in chosen:
                 seconds = float(args[3]) if args[3:] else 120
                 if have(path, family=family, arm=arm, seed=seed): continue
-                rate = best_rate(arm)
-                there = have(grid, family=family, arm=arm, rate=rate, seed=seed)
-                keep(path, there[0] if there else train(family, arm, rate, seed, seconds), ('family', 'arm', 'seed'))
+                keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'))
 
 
 if __name__=='__main__': main(*sys.argv[1:])
