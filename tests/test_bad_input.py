@@ -64,7 +64,7 @@ def test_bad_settings(sets, words, tmp_path, data):
 
 
 def test_bad_arguments(tmp_path, data):
-    refused(trm('train', 'demoo', '--out', tmp_path / 'run'), 'demoo', 'demo, plan, gsm8k')
+    refused(trm('train', 'demoo', '--out', tmp_path / 'run'), 'demoo', 'demo, deep, text, plan')
     refused(trm('train'), 'preset')
     refused(trm('train', 'demo', '--steps', '3'), '--steps')
     refused(trm('fly'), 'fly', 'train')

@@ -300,9 +300,10 @@ def test_a_preset_for_data_of_ones_own_asks_for_them(call, tmp_path):
 
 def test_what_is_trained_on_is_said_first(call, tmp_path):
     status, out, _ = call(trm_train, 'plan', '--out', tmp_path/'plan', '--sets', small.replace('steps=10', 'steps=1'))
-    first, second, third = out.splitlines()[:3]
+    first, second, long, third = out.splitlines()[:4]
     assert status == 0 and first.startswith('data: the bundled problems, ')
     assert 'rows of train' in second and 'of valid' in second and 'columns: problem' in second
+    assert long.startswith('LEFT OUT: ') and 'max_seq_len=60 tokens; max_seq_len=' in long and long.endswith('would keep 99 %')
     assert third.startswith('plan: ') and ' weights, 1 steps of 16 rows' in third
 
 
