@@ -314,7 +314,8 @@ def _save_texts(folder, task, found):
     for ax,(preds,gold,b) in zip(axs[:,0], found):
         show_steps(preds, gold, task.pieces, ax)
         problem = row_texts(task, b, preds[:1])['problem'][0]
-        ax.set_title(shorten(problem, 160, placeholder=' …'), fontsize=8, loc='left', parse_math=False)
+        title = shorten(problem, 160, placeholder=' …')
+        ax.set_title(title, fontsize=8, loc='left', parse_math=False)
     plt.tight_layout()
     save_picture(folder/'steps.png')
 

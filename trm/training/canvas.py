@@ -7,6 +7,7 @@ __all__ = ['on_canvas', 'to_canvas', 'check_canvas', 'CanvasTask', 'text_task']
 
 # %% ../../nbs/4_training/05_canvas.ipynb #ca000004
 import torch
+from fastcore.basics import patch
 from torch.nn.functional import pad
 
 from ..config import Config
@@ -58,6 +59,7 @@ def check_canvas(
         raise InputError(f"canvas={c.canvas}: should be at most max_seq_len={c.max_seq_len}")
     check_pattern(c.answer_pattern)
 
+# %% ../../nbs/4_training/05_canvas.ipynb #ca000030
 class CanvasTask(TextTask):
     "Problem–solution text whose solution is written as a whole"
     check = staticmethod(check_canvas)
@@ -76,26 +78,32 @@ class CanvasTask(TextTask):
         raise InputError(f"{self.data}: no row of {split} fits; should have a canvas of more than "
                          f"{c.canvas} tokens, or a max_seq_len of more than {self.seq_len}")
 
-    def too_long(self, share):
-        most,c = self.responses.percentile(99)[0],self.cfg.train
-        return (f"LEFT OUT: {share:.1%} of the rows, whose problem has more than max_seq_len="
-                f"{self.seq_len} tokens or whose answer more than canvas={c.canvas}; "
-                f"canvas={most} would hold 99 % of the answers")
+# %% ../../nbs/4_training/05_canvas.ipynb #ca000031
+@patch
+def too_long(self:CanvasTask, share):
+    most,c = self.responses.percentile(99)[0],self.cfg.train
+    return (f"LEFT OUT: {share:.1%} of the rows, whose problem has more than max_seq_len="
+            f"{self.seq_len} tokens or whose answer more than canvas={c.canvas}; "
+            f"canvas={most} would hold 99 % of the answers")
 
-    def _laid(self, batch):
-        c,m = self.cfg.train,self.cfg.model
-        whole = c.supervision=='carried' or m.mixer=='mlp'
-        return to_canvas(batch, c.canvas, self.seq_len if whole else None)
+@patch
+def _laid(self:CanvasTask, batch):
+    c,m = self.cfg.train,self.cfg.model
+    whole = c.supervision=='carried' or m.mixer=='mlp'
+    return to_canvas(batch, c.canvas, self.seq_len if whole else None)
 
-    def batches(self, *args, **kw):
-        for batch in super().batches(*args, **kw): yield self._laid(batch)
+@patch
+def batches(self:CanvasTask, *args, **kw):
+    for batch in super(CanvasTask, self).batches(*args, **kw): yield self._laid(batch)
 
-    def eval_batches(self, *args, **kw):
-        for batch in map(self._laid, super().eval_batches(*args, **kw)):
-            ends = (batch['labels']==eos_id).cumsum(-1)  # what stands behind the end does not count
-            yield batch | dict(labels=batch['labels'].masked_fill(ends>1, -100))
+@patch
+def eval_batches(self:CanvasTask, *args, **kw):
+    for batch in map(self._laid, super(CanvasTask, self).eval_batches(*args, **kw)):
+        ends = (batch['labels']==eos_id).cumsum(-1)  # what stands behind the end does not count
+        yield batch | dict(labels=batch['labels'].masked_fill(ends>1, -100))
 
-    def prompt(self, problems): return self._laid(super().prompt(problems))
+@patch
+def prompt(self:CanvasTask, problems): return self._laid(super(CanvasTask, self).prompt(problems))
 
 def text_task(
     cfg:Config, # of a run
