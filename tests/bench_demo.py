@@ -10,10 +10,10 @@ first, on all threads, and writes down. Runs that are there already are not trai
 import json
 import sys
 import time
-from itertools import islice
 from pathlib import Path
 
 import torch
+from bench_race import seconds_per_step
 
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
@@ -23,7 +23,7 @@ from trm.engine.checkpoint import provenance
 from trm.engine.log import read_metrics
 from trm.files import read_json
 from trm.training.canvas import text_task
-from trm.training.loop import TrainState, train_step
+from trm.training.loop import TrainState
 
 arms = dict(demo=('demo', ''), deep=('deep', ''), dense=('demo', 'n_recurrence=1'), layers=('demo', 'n_recurrence=1 n_layers=6'))
 
@@ -32,12 +32,8 @@ def speed(preset, sets, n=60):
     "Mean seconds of an optimiser step over `n` batches, and the number of weights"
     cfg = apply_sets(get_preset(preset).change(data=str(bundled())), sets)
     tok = train_tokenizer(cfg.train.data, cfg.train.max_vocab)
-    s, times = TrainState(cfg, text_task(cfg)(cfg, tok)), []
-    for batch in islice(s.task.batches(cfg.train.batch_size), n):
-        start = time.perf_counter()
-        train_step(s, batch)
-        times.append(time.perf_counter()-start)
-    return sum(times[n//6:])/len(times[n//6:]), sum(p.numel() for p in s.model.parameters())
+    s = TrainState(cfg, text_task(cfg)(cfg, tok))
+    return seconds_per_step(s, n, time.perf_counter), sum(p.numel() for p in s.model.parameters())
 
 
 def main(seeds='0,1,2', what='', out='runs/bench'):

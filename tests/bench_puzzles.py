@@ -5,7 +5,7 @@
 
 `ablation` takes the paper's network apart (a vector for each cell); `parts` takes the preset apart (a vector for each cell and digit). A run
 that is there already is not trained again. An arm trains for as many steps as fit into SECONDS of process time, by the milliseconds of
-twenty steps in the same process. An average of the weights has a half-life of a tenth of these steps. Raw and averaged weights are both
+some steps in the same process. An average of the weights has a half-life of a tenth of these steps. Raw and averaged weights are both
 scored on 200 validation boards, eight times on the way and at some numbers of steps that are the same for all arms; those that are better
 at the end are scored on the test and on the minimal puzzles, 500 each.
 """
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from bench_race import half_life, shares
+from bench_race import half_life, look_at, seconds_per_step
 
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
@@ -54,14 +54,9 @@ def trained(cfg, task):
 def arm(puzzles, name, sets, seed, budget):
     "Train one arm for `budget` seconds; a row of numbers"
     cfg = apply_sets(get_preset('sudoku6').change(seed=seed), sets)
-    task, times = puzzle_task(cfg)(cfg, puzzles), []
-    state, stream = trained(cfg, task)
-    for batch in islice(stream, 25):
-        start = time.process_time()
-        train_step(state, batch)
-        times.append(time.process_time()-start)
-    ms = sum(times[5:])/20
-    steps = max(int(budget/ms), 8)
+    task = puzzle_task(cfg)(cfg, puzzles)
+    each = seconds_per_step(trained(cfg, task)[0])
+    steps = max(int(budget/each), 8)
     cfg = cfg.change(steps=steps, ema=half_life(steps) if cfg.train.ema else 0.)
     state, stream = trained(cfg, task)
     if cfg.train.compile:  # once more, and not on the clock
@@ -70,32 +65,23 @@ def arm(puzzles, name, sets, seed, budget):
         state.model.zero_grad()
         state.carry, stream = None, task.batches(cfg.train.batch_size)
         assert all(torch.equal(a, b) for a, b in zip(again, state.model.parameters()))
-
-    def look(split, n=None):
-        nets = dict(raw=state.model)|(dict(averaged=state.eval_model) if state.ema else {})
-        batches, found = list(task.eval_batches(split, 100, n)), {}
-        for k, net in nets.items():
-            net.eval()
-            with torch.no_grad(): found[k] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches)
-        state.model.train()
-        return found
     spent, curve = 0., []
     marks = {round(steps*i/8) for i in range(1, 9)} | {25*2**i for i in range(8) if 25*2**i<=steps}
     for k, batch in enumerate(islice(stream, steps), 1):
         start = time.process_time()
         train_step(state, batch)
         spent += time.process_time()-start
-        if k in marks: curve.append(dict(step=k, seconds=round(spent, 2), **{w: v[0] for w, v in look('valid').items()}))
+        if k in marks: curve.append(dict(step=k, seconds=round(spent, 2), **{w: v[0] for w, v in look_at(state, 'valid').items()}))
     best = max(('raw', 'averaged'), key=lambda w: curve[-1].get(w, -1))
-    test, minimal = (look(split)[best] for split in ('test', 'minimal'))
-    row = dict(arm=name, seed=seed, sets=sets, steps=steps, train_seconds=round(spent, 1), ms_per_step=round(1000*ms, 1), budget=budget, ema=cfg.train.ema,
+    test, minimal = (look_at(state, split)[best] for split in ('test', 'minimal'))
+    row = dict(arm=name, seed=seed, sets=sets, steps=steps, train_seconds=round(spent, 1), ms_per_step=round(1000*each, 1), budget=budget, ema=cfg.train.ema,
                weights=best, test=test[0], minimal=minimal[0], minimal_cells=minimal[1], curve=curve, threads=torch.get_num_threads(),
                **provenance(torch.device('cpu')))
     print({k: row[k] for k in ('arm', 'seed', 'steps', 'train_seconds', 'weights', 'test', 'minimal')}, flush=True)
     return row
 
 
-def one(preset, name, seed, sets, out):
+def preset_run(preset, name, seed, sets, out):
     "Train, score on the test and on the minimal puzzles: a row of numbers"
     run = out/f'{name}_{seed}'
     trm_train([preset, '--out', str(run), '--resume', '--sets', f'{sets} seed={seed}'])
@@ -121,7 +107,7 @@ def add(path, row):
 def main(what, seeds='0,1,2', names='', seconds='', out='runs/bench'):
     path, out = Path(f'results/{what}.json'), Path(out)/what
     if what not in groups:
-        for seed in seeds.split(','): add(path, one(what, what, int(seed), '', out))
+        for seed in seeds.split(','): add(path, preset_run(what, what, int(seed), '', out))
         return
     flush_denormals(torch.device('cpu'))
     arms, budget, puzzles = groups[what], float(seconds or dict(ablation=75, parts=10)[what]), make_puzzles(get_preset('sudoku6'))

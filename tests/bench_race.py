@@ -77,27 +77,33 @@ def better(found):
 def half_life(steps): return .5**(10/max(steps, 10))
 
 
+def seconds_per_step(s, n=25, now=time.process_time):
+    "Mean seconds of an optimiser step over `n` batches, of which the first sixth is left out"
+    times = []
+    for batch in islice(s.task.batches(s.cfg.train.batch_size), n):
+        start = now()
+        train_step(s, batch)
+        times.append(now()-start)
+    return sum(times[n//6:])/len(times[n//6:])
+
+
+def look_at(s, split):
+    "Exact boards and right cells of a split, by the raw weights and, if there are any, by the averaged ones"
+    batches, found = list(s.task.eval_batches(split, 100)), {}
+    for name, net in dict(raw=s.model, **(dict(averaged=s.eval_model) if s.ema else {})).items():
+        net.eval()
+        with torch.no_grad(): found[name] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches)
+    s.model.train()
+    return found
+
+
 def ours(cfg, task, limit):
     "Train by our training step"
-    def look(split, limit=None):
-        batches = list(task.eval_batches(split, 100, limit))
-        def predict(net):
-            @torch.no_grad()
-            def f(ids): return net.think(dict(input_ids=ids)).logits[-1].argmax(-1)
-            return f
-        return better({k: shares(predict(net.eval()), batches) for k, net in dict(raw=s.model, averaged=s.eval_model).items()})
-    if limit:  # an average that fits
-        s = TrainState(cfg, task)
-        spent, stream = [], task.batches(cfg.train.batch_size)
-        for batch in islice(stream, 10):
-            start = time.perf_counter()
-            train_step(s, batch)
-            spent.append(time.perf_counter()-start)
-        cfg = cfg.change(ema=half_life(limit/np.median(spent)))
+    def look(split): return better(look_at(s, split))
+    if limit: cfg = cfg.change(ema=half_life(limit/seconds_per_step(TrainState(cfg, task), 12, time.perf_counter)))  # an average that fits
     s = TrainState(cfg, task)
     clock, stream = Clock(lambda: look('valid'), limit), task.batches(cfg.train.batch_size)
     while True:
-        s.model.train()
         batch, start = next(stream), time.perf_counter()
         train_step(s, batch)
         if clock.tick(time.perf_counter()-start, s.step) or s.step==cfg.train.steps: break

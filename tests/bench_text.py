@@ -6,7 +6,7 @@
 FAMILIES and ARMS are joined by +.
 
 The families are those of `trm.data.depth`. A network is trained on depths up to the first number of `families` below, on 40,000 problems,
-for SECONDS (120) of one core (process time; the last optimiser step is planned from the milliseconds of twenty), and scored on held-out problems of
+for SECONDS (100; in the grid 75) of one core (process time; the last optimiser step is planned from the milliseconds of some), and scored on held-out problems of
 all depths. Exact: all tokens of the response are right. Arms that write token by token are scored with the true tokens before each one;
 that gives the same share of exact answers as writing does, since a response with a wrong token is wrong either way. Looks at validation
 rows, eight on the way, are not counted.
@@ -22,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from bench_race import seconds_per_step
 
 from trm.config import apply_sets, get_preset
 from trm.data.depth import deep
@@ -30,6 +31,7 @@ from trm.engine.checkpoint import provenance
 from trm.engine.device import flush_denormals
 from trm.thinking.scores import answer, writes
 from trm.training.canvas import text_task
+from trm.training.loss import step_scores
 from trm.training.loop import TrainState, train_step
 
 families = dict(parity=5, logic=4, permute=3, dereference=3, reach=3)  # depths to train on: up to so many
@@ -48,7 +50,7 @@ arms = {
     'whole, cut': f'{whole} detach=true', 'whole, cut, carried': f'{whole} detach=true supervision=carried',
     'whole, y and z': f'{whole} {two}', 'whole, y and z, cut': f'{whole} {two} detach=true',
     'whole, y and z, cut, carried': f'{whole} {two} detach=true supervision=carried', 'whole, paper, norms first': f'{whole} {paper} norm=pre halt=true supervision=carried'}
-rates = (.01, .02, .04)  # of Muon; AdamW's is .15 of it
+rates = (.005, .01, .02)  # of Muon; AdamW's is .15 of it
 marks = (1, 2, 3, 6, 12, 24, 48)
 
 
@@ -107,10 +109,9 @@ def score(model, task, split, steps):
     right, depth = [], []
     for batch in task.eval_batches(split, 64):
         out = model.think(batch, max(steps)).logits.argmax(-1)
-        asked = batch['labels']!=-100
-        right.append(((out==batch['labels']) | ~asked).all(-1)[[s-1 for s in steps]])
+        right.append(step_scores(out, batch['labels'])['exact'][[s-1 for s in steps]])
         depth += [int(g) for g in task.groups(batch, split)]
-    right, depth = torch.cat(right, 1).float(), torch.tensor(depth)
+    right, depth = torch.cat(right, 1), torch.tensor(depth)
     return {s: {d: round(row[depth==d].mean().item(), 4) for d in sorted(set(depth.tolist()))} for s, row in zip(steps, right)}
 
 
@@ -134,11 +135,8 @@ def train(family, arm, rate, seed, seconds, looks=8):
     "Train for `seconds`, look at validation rows now and then; a row of numbers"
     cfg, tok = settings(family, arm, rate, seed)
     task, near = text_task(cfg)(cfg, tok), families[family]
-    s, stream = TrainState(cfg, task), task.batches(32)
-    for i in range(25):
-        if i==5: start = time.process_time()
-        train_step(s, next(stream))
-    steps = max(int(seconds/((time.process_time()-start)/20)), looks)
+    steps = max(int(seconds/seconds_per_step(TrainState(cfg, task))), looks)
+    looks = {round(steps*i/looks) for i in range(1, looks+1)}
     cfg = cfg.change(steps=steps)
     task = text_task(cfg)(cfg, tok)
     s, stream, spent, curve = TrainState(cfg, task), task.batches(32), 0., []
@@ -147,7 +145,7 @@ def train(family, arm, rate, seed, seconds, looks=8):
         start = time.process_time()
         log = train_step(s, next(stream))
         spent += time.process_time()-start
-        if k in {round(steps*i/looks) for i in range(1, looks+1)}:
+        if k in looks:
             s.model.eval()
             got = score(s.model, task, 'valid', [R])[R]
             s.model.train()
@@ -187,7 +185,7 @@ grid = Path('results/text_grid.json')
 
 def best_rate(arm):
     "The rate with which an arm answers most validation rows of the grid's family, of trained and of greater depths"
-    rows = have(grid, arm=arm)
+    rows = have(grid, arm=arm.removesuffix(', steps written'))
     if not rows: return rates[1]
     return max(rows, key=lambda r: r['curve'][-1]['near']+r['curve'][-1]['far'])['rate']
 
@@ -195,8 +193,8 @@ def best_rate(arm):
 def main(what, *args):
     flush_denormals(torch.device('cpu'))
     if what=='grid':
-        family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 120, args[2] if args[2:] else ''
-        for arm in [a for a in arms if a in which.split('+')] if which else arms:
+        family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 75, args[2] if args[2:] else ''
+        for arm in which.split('+') if which else [a for a in arms if 'written' not in a]:
             for rate in rates:
                 if not have(grid, arm=arm, rate=rate): keep(grid, train(family, arm, rate, 0, seconds), ('family', 'arm', 'rate'))
         return
@@ -206,7 +204,7 @@ def main(what, *args):
     for seed in map(int, (args[2] if args[2:] else '0').split(',')):
         for family in names:
             for arm in chosen:
-                seconds = float(args[3]) if args[3:] else 120
+                seconds = float(args[3]) if args[3:] else 100
                 if have(path, family=family, arm=arm, seed=seed): continue
                 keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'))
 

@@ -43,7 +43,7 @@ def test_labels_are_the_response_from_the_first_position(data):
     cfg = apply_sets(get_preset('demo').change(data=str(data)), tiny)
     tok = train_tokenizer(data, 300)
     text = TextTask(cfg.change(canvas=0, max_seq_len=96, mask='causal'), tok)
-    row, laid = next(text.eval_batches('test', 4, 4)), None
+    row = next(text.eval_batches('test', 4, 4))
     laid = to_canvas(row, 40)
     assert torch.equal(on_canvas(laid).sum(1), torch.full((4,), 40)) and (laid['labels'][:, 40:] == -100).all()
     for said, whole, ids, n in zip(row['labels'].tolist(), laid['labels'].tolist(), laid['input_ids'].tolist(), row['prefix_len'].tolist()):

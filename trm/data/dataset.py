@@ -236,12 +236,12 @@ def length_batches(
     lens:np.ndarray,      # length of each row
     batch_size:int,       # rows in a batch
     rng:np.random.Generator, # source of randomness
-    pool:int=50,          # batches in a piece that is sorted by length
+    grouped:bool=True,    # sort by length in pieces of 50 batches, not of one?
 ): # (batches, batch_size) row numbers; what does not fill a batch is left over, by chance
-    "Shuffled batches of rows of similar length"
+    "Shuffled batches, of rows of similar length or of all lengths"
     batch_size = min(batch_size, len(lens))
     idx = rng.permutation(len(lens))[:len(lens)//batch_size*batch_size]
-    step = pool*batch_size
+    step = (50 if grouped else 1)*batch_size
     for piece in np.split(idx, range(step, len(idx), step)):  # a piece is a view of `idx`
         piece[:] = piece[np.argsort(lens[piece], kind='stable')]
     return rng.permutation(idx.reshape(-1, batch_size))

@@ -41,14 +41,14 @@ class StreamingMathDataset(IterableDataset):
         workers:int=1,         # processes of each device that share the work
         buffer:int=10_000,     # rows in memory
         epochs=None,           # how many; None: without end
-        pool:int=50,           # batches sorted by length together; 1: none
+        grouped:bool=True,     # see `length_batches`
         place=None,            # (workers,5) where `start` batches lead to; None: read them
     ):
         pairs = open_pairs(data)
         splits = find_splits(pairs)
         self.pairs = rows_of(pairs, splits, split, 'family', 'answer')
         self.enc = Encoder(tok, max_seq_len, split, families, splits)
-        self.loss_on,self.batch_size,self.seed,self.pool = loss_on,batch_size,seed,pool
+        self.loss_on,self.batch_size,self.seed,self.grouped = loss_on,batch_size,seed,grouped
         self.rank,self.world,self.workers = rank,world,workers
         self.start,self.buffer,self.epochs = start,buffer,epochs
         self._check_groups()
@@ -153,7 +153,7 @@ def _batches(self:StreamingMathDataset, worker, epoch, row, done, key):
     for rows,after in self._buffers(self._rows(part, *at)):
         lens = np.array([len(ids) for *_,ids,_ in rows])
         rng = np.random.default_rng([self.seed,*at,part])
-        order = length_batches(lens, self.batch_size, rng, self.pool)
+        order = length_batches(lens, self.batch_size, rng, self.grouped)
         for j in range(done, len(order)):
             place = (*at,j+1) if j+1<len(order) else (*after,0)
             batch = collate([to_example(*rows[i][2:], self.loss_on) for i in order[j]])
@@ -167,7 +167,7 @@ def _open_stream(task, batch_size, start, rank, world, place):
     return StreamingMathDataset(
         open_carefully(open_data(c)), task.tok, task.seq_len, 'train', task.trained, c.loss_on,
         batch_size//world, c.seed, rank, world, start, max(c.workers,1), place=place,
-        pool=50 if c.group_by_length else 1)
+        grouped=c.group_by_length)
 
 # %% ../../nbs/7_engine/07_stream.ipynb #6e33f000
 def stream_batches(

@@ -9,7 +9,6 @@ __all__ = ['fit_config', 'init_model', 'TrainState', 'all_sum', 'autocast', 'cli
 # %% ../../nbs/4_training/04_loop.ipynb #ff3b31ba
 import math
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -31,8 +30,8 @@ def fit_config(
 ): # a `Config`
     "The settings, with the vocabulary and the length of the task"
     check_task(task, TrainTask)
-    cfg = replace(cfg, model=replace(cfg.model, vocab_size=task.vocab_size, seq_len=task.seq_len))
-    return cfg if cfg.train.max_seq_len else cfg.change(max_seq_len=task.seq_len)
+    return cfg.change(vocab_size=task.vocab_size, seq_len=task.seq_len,
+                      max_seq_len=cfg.train.max_seq_len or task.seq_len)
 
 # %% ../../nbs/4_training/04_loop.ipynb #7ac4eebd
 def init_model(

@@ -204,7 +204,7 @@ def _order(self:TextTask, batch_size, start):
         if epoch!=k//per:
             epoch = k//per
             rng = np.random.default_rng([self.cfg.train.seed,epoch])
-            order = length_batches(ds.lens, batch_size, rng, 50 if grouped else 1)
+            order = length_batches(ds.lens, batch_size, rng, grouped)
         yield order[k%per]
 
 # %% ../../nbs/4_training/03_task.ipynb #ae9c5d4e
