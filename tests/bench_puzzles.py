@@ -9,7 +9,6 @@ some steps in the same process. An average of the weights has a half-life of a t
 scored on 200 validation boards, eight times on the way and at some numbers of steps that are the same for all arms; those that are better
 at the end are scored on the test and on the minimal puzzles, 500 each.
 """
-import json
 import sys
 import time
 from itertools import islice
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import torch
 from bench_race import half_life, look_at, seconds_per_step
+from results import have, keep
 
 from trm.cli import trm_eval, trm_train
 from trm.config import apply_sets, get_preset
@@ -96,25 +96,16 @@ def preset_run(preset, name, seed, sets, out):
     return row
 
 
-def add(path, row):
-    "Put a row into a results file, in place of an older one of the same arm and seed"
-    path.parent.mkdir(exist_ok=True)
-    rows = json.loads(path.read_text())['rows'] if path.exists() else []
-    rows = [r for r in rows if (r['arm'], r['seed']) != (row['arm'], row['seed'])]+[row]
-    path.write_text(json.dumps(dict(provenance(), rows=sorted(rows, key=lambda r: (r['arm'], r['seed']))), indent=1))
-
-
 def main(what, seeds='0,1,2', names='', seconds='', out='runs/bench'):
-    path, out = Path(f'results/{what}.json'), Path(out)/what
+    path, out, same, about = f'results/{what}.json', Path(out)/what, ('arm', 'seed'), __doc__.split('\n')[0]
     if what not in groups:
-        for seed in seeds.split(','): add(path, preset_run(what, what, int(seed), '', out))
+        for seed in seeds.split(','): keep(path, preset_run(what, what, int(seed), '', out), same, about)
         return
     flush_denormals(torch.device('cpu'))
     arms, budget, puzzles = groups[what], float(seconds or dict(ablation=75, parts=10)[what]), make_puzzles(get_preset('sudoku6'))
     for seed in map(int, seeds.split(',')):
         for name in names.split(',') if names else arms:
-            rows = json.loads(path.read_text())['rows'] if path.exists() else []
-            if not any((r['arm'], r['seed'])==(name, seed) and 'weights' in r for r in rows): add(path, arm(puzzles, name, arms[name], seed, budget))
+            if not have(path, arm=name, seed=seed): keep(path, arm(puzzles, name, arms[name], seed, budget), same, about)
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

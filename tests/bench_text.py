@@ -12,7 +12,6 @@ that gives the same share of exact answers as writing does, since a response wit
 rows, eight on the way, are not counted.
 """
 import hashlib
-import json
 import random
 import re
 import sys
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from bench_race import seconds_per_step
+from results import have, keep
 
 from trm.config import apply_sets, get_preset
 from trm.data.depth import deep
@@ -51,7 +51,7 @@ arms = {
     'whole, y and z': f'{whole} {two}', 'whole, y and z, cut': f'{whole} {two} detach=true',
     'whole, y and z, cut, carried': f'{whole} {two} detach=true supervision=carried', 'whole, paper, norms first': f'{whole} {paper} norm=pre halt=true supervision=carried'}
 rates = (.005, .01, .02)  # of Muon; AdamW's is .15 of it
-marks = (1, 2, 3, 6, 12, 24, 48)
+marks = (1, 2, 3, 6, 12, 24)
 
 
 def held(form):
@@ -131,7 +131,7 @@ def seconds_per_answer(model, task, n=32):
     return (time.process_time()-start)/n
 
 
-def train(family, arm, rate, seed, seconds, looks=8):
+def train(family, arm, rate, seed, seconds, marks=marks, looks=8):
     "Train for `seconds`, look at validation rows now and then; a row of numbers"
     cfg, tok = settings(family, arm, rate, seed)
     task, near = text_task(cfg)(cfg, tok), families[family]
@@ -151,7 +151,7 @@ def train(family, arm, rate, seed, seconds, looks=8):
             s.model.train()
             curve.append(dict(step=k, examples=32*k, seconds=round(spent, 1), loss=float(log['loss']), near=mean(got, near, False), far=mean(got, near, True)))
     s.model.eval()
-    found = score(s.model, task, 'test', [t for t in marks if t<=8*R] if R>1 else [1])
+    found = score(s.model, task, 'test', marks if R>1 else [1])
     row = dict(family=family, arm=arm, rate=rate, seed=seed, sets=arms[arm], trained_to=near, parameters=sum(p.numel() for p in s.model.parameters()),
                steps=steps, examples=32*steps, seconds=round(spent, 1), n_recurrence=R, rows_per_depth=60, exact=found, curve=curve,
                seconds_per_answer=round(seconds_per_answer(s.model, task), 4), by_token=writes(s.model),
@@ -162,25 +162,7 @@ def train(family, arm, rate, seed, seconds, looks=8):
     return row
 
 
-def keep(path, row, names):
-    "Add a row to a file, in place of one with equal `names`; two processes may do so"
-    import fcntl
-    path.parent.mkdir(exist_ok=True, parents=True)
-    with open(path.with_suffix('.lock'), 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = json.loads(path.read_text())['rows'] if path.exists() else []
-        rows = [o for o in rows if any(o[n]!=row[n] for n in names)]+[row]
-        rows.sort(key=lambda o: ([*families].index(o['family']), [*arms].index(o['arm']), o['seed'], o['rate']))
-        path.write_text(json.dumps(dict(what=__doc__.split('\n')[0], rows=rows), indent=1))
-
-
-def have(path, **what):
-    "The rows of a file with these values"
-    rows = json.loads(path.read_text())['rows'] if path.exists() else []
-    return [r for r in rows if all(r[k]==v for k, v in what.items())]
-
-
-grid = Path('results/text_grid.json')
+grid, about = 'results/text_grid.json', __doc__.split('\n')[0]
 
 
 def best_rate(arm):
@@ -196,17 +178,17 @@ def main(what, *args):
         family, seconds, which = args[0] if args else 'parity', float(args[1]) if args[1:] else 75, args[2] if args[2:] else ''
         for arm in which.split('+') if which else [a for a in arms if 'written' not in a]:
             for rate in rates:
-                if not have(grid, arm=arm, rate=rate): keep(grid, train(family, arm, rate, 0, seconds), ('family', 'arm', 'rate'))
+                if not have(grid, arm=arm, rate=rate): keep(grid, train(family, arm, rate, 0, seconds, (1, 6)), ('family', 'arm', 'rate'), about)
         return
     names = args[0].split('+') if args and args[0] else families
     chosen = args[1].split('+') if args[1:] and args[1] else arms
-    path = Path('results/text.json')
+    path = 'results/text.json'
     for seed in map(int, (args[2] if args[2:] else '0').split(',')):
         for family in names:
             for arm in chosen:
                 seconds = float(args[3]) if args[3:] else 100
                 if have(path, family=family, arm=arm, seed=seed): continue
-                keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'))
+                keep(path, train(family, arm, best_rate(arm), seed, seconds), ('family', 'arm', 'seed'), about)
 
 
 if __name__=='__main__': main(*sys.argv[1:])
