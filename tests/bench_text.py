@@ -32,10 +32,9 @@ from trm.training.canvas import text_task
 from trm.training.loss import step_scores
 from trm.training.loop import TrainState, train_step
 
-# seconds to train, and positions, which were chosen in trials with the looped arm: lists of statements are read by place
-families = dict(parity=(80, 'learned'), logic=(80, 'learned'), permute=(150, 'rotary'), dereference=(100, 'learned'), reach=(100, 'learned'))
+families = dict(parity=80, logic=80, permute=150, dereference=100, reach=100)  # seconds to train
 base = ('families= eval_rows=100000 tokenizer=wordlevel group_by_length=false d_model=64 n_heads=4 n_layers=2 n_recurrence=6 norm=pre inject=true '
-        'position={position} optimizer=muon batch_size=32 warmup_steps=20 ema=0')
+        'position=learned optimizer=muon batch_size=32 warmup_steps=20 ema=0')
 token, whole = 'mask=prefix', 'mask=full canvas={canvas}'
 once, layers = 'n_recurrence=1', 'n_recurrence=1 n_layers=12'
 two = 'states=2 inject=false n_latent=2'
@@ -98,7 +97,7 @@ def settings(family, arm, rate, seed):
     rows = [r for s in ('train', 'test') for r in pq.read_table(folder/f'{s}.parquet').to_pylist()[:5000]]
     n = max(len(tok.encode(f"Input: {r['problem']} \n Output:").ids) for r in rows)
     m = max(len(tok.encode(' '+r['solution']).ids) for r in rows)+1
-    sets = f"{base.format(position=families[family][1])} {arms[arm].format(canvas=m)} muon_lr={rate} learning_rate={.15*rate} seed={seed}"
+    sets = f"{base} {arms[arm].format(canvas=m)} muon_lr={rate} learning_rate={.15*rate} seed={seed}"
     return apply_sets(get_preset('demo').change(data=str(folder), max_seq_len=max(n, m)+1 if 'canvas' in sets else n+m), sets), tok
 
 
@@ -133,7 +132,7 @@ def seconds_per_answer(model, task, n=32):
 def train(family, arm, rate, seed, looks=8):
     "Train, look at validation rows now and then; a row of numbers"
     cfg, tok = settings(family, arm, rate, seed)
-    task, near, seconds = text_task(cfg)(cfg, tok), deep[family].most, families[family][0]
+    task, near, seconds = text_task(cfg)(cfg, tok), deep[family].most, families[family]
     steps = max(int(seconds/seconds_per_step(TrainState(cfg, task))), looks)
     looks = {round(steps*i/looks) for i in range(1, looks+1)}
     cfg = cfg.change(steps=steps)
