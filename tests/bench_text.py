@@ -32,7 +32,7 @@ from trm.training.canvas import text_task
 from trm.training.loss import step_scores
 from trm.training.loop import TrainState, train_step
 
-families = dict(parity=80, logic=80, permute=150, dereference=100, reach=100)  # seconds to train
+families = dict(parity=80, logic=120, permute=150, dereference=100, reach=100)  # seconds to train
 base = ('families= eval_rows=100000 tokenizer=wordlevel group_by_length=false d_model=64 n_heads=4 n_layers=2 n_recurrence=6 norm=pre inject=true '
         'position=learned optimizer=muon batch_size=32 warmup_steps=20 ema=0')
 token, whole = 'mask=prefix', 'mask=full canvas={canvas}'
@@ -133,7 +133,7 @@ def train(family, arm, rate, seed, looks=8):
     "Train, look at validation rows now and then; a row of numbers"
     cfg, tok = settings(family, arm, rate, seed)
     task, near, seconds = text_task(cfg)(cfg, tok), deep[family].most, families[family]
-    steps = max(int(seconds/seconds_per_step(TrainState(cfg, task))), looks)
+    steps = max(int(seconds/seconds_per_step(TrainState(cfg, task), 60)), looks)
     looks = {round(steps*i/looks) for i in range(1, looks+1)}
     cfg = cfg.change(steps=steps)
     task = text_task(cfg)(cfg, tok)
