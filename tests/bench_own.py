@@ -16,7 +16,7 @@ from bench_race import seconds_per_step
 from results import have, keep
 
 from trm.config import apply_sets, get_preset
-from trm.data.dataset import open_data
+from trm.data.pairs import open_data
 from trm.data.problems import bundled
 from trm.data.tokenizer import train_tokenizer
 from trm.engine.checkpoint import provenance
@@ -69,7 +69,7 @@ def train(data, arm, folders, seed, seconds):
     row = dict(data=data, arm=arm, seed=seed, sets=arms[arm], parameters=sum(p.numel() for p in s.model.parameters()), max_seq_len=task.seq_len, steps=steps,
                rows_seen=steps*cfg.train.batch_size, seconds=round(spent, 1), bits_per_character={k: round(v, 4) for k, v in found.items()},
                threads=torch.get_num_threads(), **provenance(torch.device('cpu')))
-    if data=='worked': row['exact'] = evaluate(s.eval_model, task, 'valid', [cfg.model.n_recurrence], 256).exact.mean()
+    if data=='worked': row['exact'] = round(float(evaluate(s.eval_model, task, 'valid', [cfg.model.n_recurrence], 256).exact.mean()), 4)
     print({k: row[k] for k in ('data', 'arm', 'seed', 'parameters', 'max_seq_len', 'steps', 'seconds', 'bits_per_character', 'exact') if k in row}, flush=True)
     return row
 
