@@ -307,6 +307,11 @@ def test_readme_in_sync():
     assert (root / 'README.md').read_text() == make_readme(), 'run make readme'
 
 
+def test_front_page_lists_every_chapter():
+    text = (root / 'nbs/index.ipynb').read_text()
+    assert not [n for n in map(name_of, notebooks) if n != 'index' and f'({n}.ipynb)' not in text]
+
+
 def test_readme_links():
     "What the README links to is in the repository, by its whole address: PyPI shows the README too"
     repo, branch = address()
