@@ -57,12 +57,26 @@ def held(form):
     return hashlib.md5(form.encode()).digest()[0]%5==0
 
 
+def in_order(answer, *signs):
+    "The answer from its end on: its parts between the first of the signs, and within them those between the next, the other way round"
+    if not signs: return answer
+    return signs[0].join(in_order(part, *signs[1:]) for part in reversed(answer.split(signs[0])))
+
+
 def by_level(problem, answer):
     "The answer's entries in an order in which each needs earlier ones only"
     said = [s.split() for s in problem[:-1].split(' ', 1)[1].split(', ')]
     sources = {x: o for x, _, *o in said}
     def level(x): return 1+max(level(y) if y in sources else 0 for y in sources[x])
     return ', '.join(sorted(answer.split(', '), key=lambda s: (level(s[0]), s[0])))
+
+
+def steps_written(family, problem, answer):
+    "A solution in which each entry needs earlier ones only"
+    if family=='parity': return f'#### {answer[::-1]}'
+    if family=='logic': return f"#### {in_order(answer, '; ', ' ')}"
+    if family=='permute': return f"#### {in_order(answer, '; ', ', ')}"
+    return f'{by_level(problem, answer)} #### {answer}'
 
 
 def make_rows(family, depths, n, test, r, written=False):
@@ -73,7 +87,7 @@ def make_rows(family, depths, n, test, r, written=False):
         problem, right = kind.make(r, d)
         form = kind.canonical(problem)
         if d<=kind.most and held(form)!=test and (family, d)!=('dereference', 1): continue  # all problems of depth 1 have one form
-        solution = f'{by_level(problem, right)} #### {right}' if written else f'#### {right}'
+        solution = steps_written(family, problem, right) if written else f'#### {right}'
         rows.append(dict(problem=problem, solution=solution, family=f'{d:02d}', canonical=f'{len(rows)} {test}'))
     return rows
 
@@ -85,7 +99,7 @@ def data(family, written, root=Path('runs/text')):
     folder.mkdir(parents=True, exist_ok=True)
     r, near, far = random.Random(family), range(1, deep[family].most+1), range(1, deep[family].deepest+1)
     for split, depths, n in (('train', near, 40_000), ('valid', far, 20*len(far)), ('test', far, 60*len(far))):
-        rows = make_rows(family, depths, n, split!='train', r, written and family in ('dereference', 'reach'))
+        rows = make_rows(family, depths, n, split!='train', r, written)
         pq.write_table(pa.Table.from_pylist(rows), folder/f'{split}.parquet')
     return folder
 

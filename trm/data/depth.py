@@ -29,12 +29,12 @@ def parity(
     r:random.Random, # source of randomness
     depth:int,       # digits of the longest stretch, at most 16
 ): # problem, answer
-    "Is the number of ones up to each digit odd?"
+    "Is the number of ones from each digit on odd?"
     said,odd = [],[]
     for n in _cut(r, 16, depth):
         bits = [r.randint(0,1) for _ in range(n)]
         said.append(''.join(map(str, bits)))
-        odd.append(''.join(str(sum(bits[:i+1])%2) for i in range(n)))
+        odd.append(''.join(str(sum(bits[i:])%2) for i in range(n)))
     return f"Parity of {' '.join(said)}.", ' '.join(odd)
 
 # %% ../../nbs/2_data/02_depth.ipynb #de000005
@@ -42,18 +42,18 @@ def logic(
     r:random.Random, # source of randomness
     depth:int,       # values of the longest stretch, at most 12
 ): # problem, answer
-    "The value of a line of operations up to each place"
+    "The value of a line of operations from each place on"
     said,values = [],[]
     for n in _cut(r, 12, depth):
         value = r.random()<.5
-        said.append('FT'[value])
-        values.append('FT'[value])
+        line,found = 'FT'[value],'FT'[value]
         for _ in range(n-1):
             word,other = r.choice([*operations]),r.random()<.5
             if r.random()<.8: other = dict([('and',True), ('or',False)]).get(word, other)
-            value = operations[word](value, other)
-            said[-1] += f" {word} {'FT'[other]}"
-            values[-1] += f" {word} {'FT'[value]}"
+            value = operations[word](other, value)
+            line,found = f"{'FT'[other]} {word} {line}",f"{'FT'[value]} {word} {found}"
+        said.append(line)
+        values.append(found)
     return f"Value of {'; '.join(said)}.", '; '.join(values)
 
 # %% ../../nbs/2_data/02_depth.ipynb #de000008
@@ -61,14 +61,14 @@ def permute(
     r:random.Random, # source of randomness
     depth:int,       # permutations of the longest stretch, at most 8
 ): # problem, answer
-    "Products of permutations of three things, up to each one"
+    "Products of permutations of three things, from each one on"
     said,products = [],[]
     for n in _cut(r, 8, depth):
         moves = [''.join(r.sample('123', 3)) for _ in range(n)]
         now = ['123']
-        for m in moves: now.append(''.join(now[-1][int(c)-1] for c in m))
+        for m in moves[::-1]: now.append(''.join(m[int(c)-1] for c in now[-1]))
         said.append(', '.join(moves))
-        products.append(', '.join(now[1:]))
+        products.append(', '.join(now[:0:-1]))
     return f"Multiply {'; '.join(said)}.", '; '.join(products)
 
 # %% ../../nbs/2_data/02_depth.ipynb #e8d3d5bf

@@ -85,7 +85,7 @@ def bundled(): # the path
     "The bundled problems: a checkout's own file, or one made once in the user's cache folder"
     path = package_folder().parent/'data/raw/train-00000-of-00001.parquet'
     if path.exists(): return path
-    path = user_cache_path('trm')/'problems-0.2.2.parquet'
+    path = user_cache_path('trm')/'problems-0.2.3.parquet'
     if path.exists(): return path
     print(f"making the bundled problems, once: {path}")
     return write_problems(path, make_problems())
