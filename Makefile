@@ -69,7 +69,8 @@ results: $(BIN)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py sudoku4
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py sudoku6
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py ablation
-	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py parts 0,1
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_puzzles.py parts
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_text.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_race.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_answers.py sudoku6
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench_generate.py

@@ -63,12 +63,11 @@ def in_order(answer, *signs):
     return signs[0].join(in_order(part, *signs[1:]) for part in reversed(answer.split(signs[0])))
 
 
-def by_level(problem, answer):
-    "The answer's entries in an order in which each needs earlier ones only"
-    said = [s.split() for s in problem[:-1].split(' ', 1)[1].split(', ')]
-    sources = {x: o for x, _, *o in said}
-    def level(x): return 1+max(level(y) if y in sources else 0 for y in sources[x])
-    return ', '.join(sorted(answer.split(', '), key=lambda s: (level(s[0]), s[0])))
+def chains(problem):
+    "Each entry of a dereference with all the letters on the way to its value"
+    said = dict(o.split(' = ') for o in problem[:-1].split(' ', 1)[1].split(', '))
+    def way(x): return [x, *(way(said[x]) if x in said else [])]
+    return ', '.join(' = '.join(way(x)) for x in said)
 
 
 def steps_written(family, problem, answer):
@@ -76,7 +75,7 @@ def steps_written(family, problem, answer):
     if family=='parity': return f'#### {answer[::-1]}'
     if family=='logic': return f"#### {in_order(answer, '; ', ' ')}"
     if family=='permute': return f"#### {in_order(answer, '; ', ', ')}"
-    return f'{by_level(problem, answer)} #### {answer}'
+    return f'#### {chains(problem)}'
 
 
 def make_rows(family, depths, n, test, r, written=False):
