@@ -32,7 +32,7 @@ from trm.training.canvas import text_task
 from trm.training.loss import step_scores
 from trm.training.loop import TrainState, train_step
 
-families = dict(parity=80, logic=120, permute=150, dereference=100, reach=100)  # seconds to train
+families = dict(parity=150, logic=120, permute=150, dereference=100, reach=100)  # seconds to train
 base = ('families= eval_rows=100000 tokenizer=wordlevel group_by_length=false d_model=64 n_heads=4 n_layers=2 n_recurrence=6 norm=pre inject=true '
         'position=learned optimizer=muon batch_size=32 warmup_steps=20 ema=0')
 token, whole = 'mask=prefix', 'mask=full canvas={canvas}'
