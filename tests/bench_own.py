@@ -69,8 +69,10 @@ def train(data, arm, folders, seed, seconds):
     row = dict(data=data, arm=arm, seed=seed, sets=arms[arm], parameters=sum(p.numel() for p in s.model.parameters()), max_seq_len=task.seq_len, steps=steps,
                rows_seen=steps*cfg.train.batch_size, seconds=round(spent, 1), bits_per_character={k: round(v, 4) for k, v in found.items()},
                threads=torch.get_num_threads(), **provenance(torch.device('cpu')))
-    if data=='worked': row['exact'] = round(float(evaluate(s.eval_model, task, 'valid', [cfg.model.n_recurrence], 256).exact.mean()), 4)
-    print({k: row[k] for k in ('data', 'arm', 'seed', 'parameters', 'max_seq_len', 'steps', 'seconds', 'bits_per_character', 'exact') if k in row}, flush=True)
+    if data=='worked':
+        df = evaluate(s.eval_model, task, 'valid', [cfg.model.n_recurrence], 256)
+        row |= dict(exact=round(float(df.exact.mean()), 4), by_family=df.groupby('group').exact.mean().round(3).to_dict())
+    print({k: row[k] for k in ('data', 'arm', 'seed', 'parameters', 'max_seq_len', 'steps', 'seconds', 'bits_per_character', 'exact', 'by_family') if k in row}, flush=True)
     return row
 
 
