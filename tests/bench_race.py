@@ -3,8 +3,8 @@
     python tests/bench_race.py [PRESETS] [SEEDS]       sudoku4,sudoku6 and 0,1,2 if nothing is said; writes results/race.json
 
 All on one machine, one after the other, on as many threads as OMP_NUM_THREADS says. Every arm gets the same batches of 32 (same seed, same
-symmetries and clues), is looked at on the same 200 validation boards after .5 seconds of training and whenever its seconds are 1.4 times as
-many, and is scored on its raw and on its averaged weights, of which the better count. Looking is not on the clock; the first step is. An
+symmetries and clues), is looked at on the same 200 validation boards after .5 seconds of training and whenever its seconds have
+doubled, and is scored on its raw and on its averaged weights, of which the better count. Looking is not on the clock; the first step is. An
 arm that has not reached 95 % is stopped at LIMIT times the seconds of the preset. What was reached is scored on 500 test boards.
 
 Each arm has its learning rate from four, a factor of about three apart, that seed 0 tries: the soonest at 95 %, or else the most exact, or
@@ -40,7 +40,7 @@ before = dict(  # the presets until 23 November 2026, as changes to those of tod
 # the paper's recipe at the width of the peers' networks; published: batch 768 and 2,000 steps of warm-up, of which it would take a handful here
 paper = ('network=TRM n_cycles=3 n_latent=6 n_recurrence=16 d_model={d} optimizer=adamw weight_decay=1 warmup_steps=100 min_lr=1 loss=stablemax '
          'clip=0 steps=1000000')
-own_rates, published_rates = (.1, .3, 1., 3.), (1., 3., 10., 30.)  # times the arm's own rate
+own_rates, published_rates = (.1, .3, 1., 3.), (3., 10., 30., 100.)  # times the arm's own rate
 
 
 class Clock:
@@ -53,7 +53,7 @@ class Clock:
         self.seconds += seconds
         over = bool(self.limit and self.seconds>=self.limit)
         if self.seconds<self.next and not over: return False
-        self.next = 1.4*self.seconds
+        self.next = 2*self.seconds
         self.curve.append((step, round(self.seconds, 2), *self.score()))
         if self.curve[-1][2]>=GOAL: self.hit = self.seconds
         return self.hit is not None or over
@@ -87,9 +87,9 @@ def seconds_per_step(s, n=25, now=time.process_time):
     return sum(times[n//6:])/len(times[n//6:])
 
 
-def look_at(s, split):
+def look_at(s, split, limit=None):
     "Exact boards and right cells of a split, by the raw weights and, if there are any, by the averaged ones"
-    batches, found = list(s.task.eval_batches(split, 100)), {}
+    batches, found = list(s.task.eval_batches(split, 100, limit)), {}
     for name, net in dict(raw=s.model, **(dict(averaged=s.eval_model) if s.ema else {})).items():
         net.eval()
         with torch.no_grad(): found[name] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches)
