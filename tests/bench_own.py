@@ -58,7 +58,6 @@ def train(data, arm, folders, seed, seconds):
     task = TextTask(cfg, tok)
     steps = int(seconds/seconds_per_step(TrainState(cfg, task)))
     cfg = cfg.change(steps=steps)
-    task = TextTask(cfg, tok)
     s, stream, spent = TrainState(cfg, task), task.batches(cfg.train.batch_size), 0.
     for _ in range(steps):
         start = time.process_time()

@@ -105,7 +105,7 @@ def main(what, seeds='0,1,2', names='', seconds='', out='runs/bench'):
     arms, budget, puzzles = groups[what], float(seconds or dict(ablation=75, parts=10)[what]), make_puzzles(get_preset('sudoku6'))
     for seed in map(int, seeds.split(',')):
         for name in names.split(',') if names else arms:
-            if not have(path, arm=name, seed=seed): keep(path, arm(puzzles, name, arms[name], seed, budget), same, about)
+            if not any('weights' in r for r in have(path, arm=name, seed=seed)): keep(path, arm(puzzles, name, arms[name], seed, budget), same, about)
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

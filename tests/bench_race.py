@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results import have, keep
 
 from trm.config import apply_sets, get_preset
 from trm.engine.checkpoint import provenance
@@ -87,9 +88,9 @@ def seconds_per_step(s, n=25, now=time.process_time):
     return sum(times[n//6:])/len(times[n//6:])
 
 
-def look_at(s, split, limit=None):
+def look_at(s, split):
     "Exact boards and right cells of a split, by the raw weights and, if there are any, by the averaged ones"
-    batches, found = list(s.task.eval_batches(split, 100, limit)), {}
+    batches, found = list(s.task.eval_batches(split, 100)), {}
     for name, net in dict(raw=s.model, **(dict(averaged=s.eval_model) if s.ema else {})).items():
         net.eval()
         with torch.no_grad(): found[name] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches)
@@ -195,17 +196,14 @@ def race(preset, arm, rate, seed, limit, puzzles):
 
 def main(presets=('sudoku4', 'sudoku6'), seeds=(0, 1, 2), out='results/race.json'):
     flush_denormals(torch.device('cpu'))
-    path = Path(out)
-    rows = json.loads(path.read_text())['rows'] if path.exists() else []
     arms = ['preset', 'before', 'paper', 'tiny-recursive-model']+['nano-trm']*('NANO_PYTHON' in os.environ)
 
     def run(kind, preset, arm, rate, seed, limit):
         same = dict(kind=kind, preset=preset, arm=arm, rate=rate, seed=seed)
-        for r in rows:
-            if all(r[k]==v for k, v in same.items()): return r
+        found = have(out, **same)
+        if found: return found[0]
         row = dict(kind=kind)|race(preset, arm, rate, seed, limit, puzzles)
-        rows.append(row)
-        path.write_text(json.dumps(dict(what=__doc__.split('\n')[0], rows=rows), indent=1))
+        keep(out, row, [*same], __doc__.split('\n')[0])
         print({k: v for k, v in row.items() if k in ('kind', 'preset', 'arm', 'seed', 'rate', 'seconds_to_95', 'seconds', 'exact', 'cells', 'weights', 'steps', 'test')}, flush=True)
         return row
 
@@ -221,7 +219,7 @@ def main(presets=('sudoku4', 'sudoku6'), seeds=(0, 1, 2), out='results/race.json
                 limit = LIMIT*own if arm!='preset' else None
                 row = run('race', preset, arm, best[arm]['rate'], seed, limit)
                 if arm=='preset': own = row['seconds']
-        own = next(r['seconds'] for r in rows if r['kind']=='race' and r['preset']==preset and r['arm']=='preset' and r['seed']==0)
+        own = have(out, kind='race', preset=preset, arm='preset', seed=0)[0]['seconds']
         for arm in arms:
             if not best[arm]['seconds_to_95']: run('long', preset, arm, best[arm]['rate'], 0, LONG*own)
 

@@ -149,7 +149,6 @@ def train(family, arm, rate, seed, looks=8):
     steps = max(int(seconds/seconds_per_step(TrainState(cfg, task), 60)), looks)
     looks = {round(steps*i/looks) for i in range(1, looks+1)}
     cfg = cfg.change(steps=steps)
-    task = text_task(cfg)(cfg, tok)
     s, stream, spent, curve = TrainState(cfg, task), task.batches(32), 0., []
     R = cfg.model.n_recurrence
     for k in range(1, steps+1):

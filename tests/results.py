@@ -17,6 +17,6 @@ def keep(path, row, names, about=''):
     path.parent.mkdir(exist_ok=True, parents=True)
     with open(path.with_suffix('.lock'), 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = [o for o in have(path) if any(o[n]!=row[n] for n in names)]+[row]
-        rows.sort(key=lambda o: [o[n] for n in names])
+        rows = [o for o in have(path) if any(o.get(n)!=row[n] for n in names)]+[row]
+        rows.sort(key=lambda o: [str(o.get(n, '')) for n in names])
         path.write_text(json.dumps(dict(what=about, rows=rows), indent=1))
