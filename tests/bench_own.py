@@ -8,11 +8,11 @@ is, and, with the bundled worked problems, the share whose answer, written token
 """
 import math
 import sys
-import time
+from itertools import islice
 from pathlib import Path
 
 import torch
-from bench_race import seconds_per_step
+from bench_race import seconds_per_step, timed
 from results import have, keep
 
 from trm.config import apply_sets, get_preset
@@ -22,7 +22,7 @@ from trm.data.tokenizer import train_tokenizer
 from trm.engine.checkpoint import provenance
 from trm.engine.device import flush_denormals
 from trm.thinking.scores import evaluate
-from trm.training.loop import TrainState, train_step
+from trm.training.loop import TrainState
 from trm.training.loss import token_losses
 from trm.training.task import TextTask
 
@@ -58,11 +58,8 @@ def train(data, arm, folders, seed, seconds):
     task = TextTask(cfg, tok)
     steps = int(seconds/seconds_per_step(TrainState(cfg, task)))
     cfg = cfg.change(steps=steps)
-    s, stream, spent = TrainState(cfg, task), task.batches(cfg.train.batch_size), 0.
-    for _ in range(steps):
-        start = time.process_time()
-        train_step(s, next(stream))
-        spent += time.process_time()-start
+    s = TrainState(cfg, task)
+    spent = sum(t for _, t in timed(s, islice(task.batches(cfg.train.batch_size), steps)))
     s.model.eval()
     found = {w: bits_per_character(m.eval(), task) for w, m in dict(raw=s.model, averaged=s.eval_model).items()}
     row = dict(data=data, arm=arm, seed=seed, sets=arms[arm], parameters=sum(p.numel() for p in s.model.parameters()), max_seq_len=task.seq_len, steps=steps,

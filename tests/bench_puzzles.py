@@ -10,12 +10,11 @@ scored on 200 validation boards, eight times on the way and at some numbers of s
 at the end are scored on the test and on the minimal puzzles, 500 each.
 """
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
 import torch
-from bench_race import half_life, look_at, seconds_per_step
+from bench_race import half_life, look_at, seconds_per_step, timed
 from results import have, keep
 
 from trm.cli import trm_eval, trm_train
@@ -26,7 +25,7 @@ from trm.engine.log import read_metrics
 from trm.files import read_json
 from trm.puzzles.kinds import puzzle_task
 from trm.puzzles.splits import make_puzzles
-from trm.training.loop import TrainState, train_step
+from trm.training.loop import TrainState
 
 plain = 'network=TRM d_model=96 batch_size=64 ema=.99'
 n3 = plain+' n_latent=3 norm=pre'  # what the ablation began from
@@ -67,10 +66,8 @@ def arm(puzzles, name, sets, seed, budget):
         assert all(torch.equal(a, b) for a, b in zip(again, state.model.parameters()))
     spent, curve = 0., []
     marks = {round(steps*i/8) for i in range(1, 9)} | {25*2**i for i in range(8) if 25*2**i<=steps}
-    for k, batch in enumerate(islice(stream, steps), 1):
-        start = time.process_time()
-        train_step(state, batch)
-        spent += time.process_time()-start
+    for k, (_, took) in enumerate(timed(state, islice(stream, steps)), 1):
+        spent += took
         if k in marks: curve.append(dict(step=k, seconds=round(spent, 2), **{w: v[0] for w, v in look_at(state, 'valid').items()}))
     best = max(('raw', 'averaged'), key=lambda w: curve[-1].get(w, -1))
     test, minimal = (look_at(state, split)[best] for split in ('test', 'minimal'))

@@ -49,10 +49,10 @@ class Clock:
     def __init__(self, score, limit=None):
         self.score, self.limit, self.seconds, self.next, self.hit, self.curve = score, limit, 0., .5, None, []
 
-    def tick(self, seconds, step):
-        "Add `seconds`; look now and then; True when it is over"
+    def tick(self, seconds, step, last=False):
+        "Add `seconds`; look now and then, and at the `last` step; True when it is over"
         self.seconds += seconds
-        over = bool(self.limit and self.seconds>=self.limit)
+        over = last or bool(self.limit and self.seconds>=self.limit)
         if self.seconds<self.next and not over: return False
         self.next = 2*self.seconds
         self.curve.append((step, round(self.seconds, 2), *self.score()))
@@ -78,13 +78,17 @@ def better(found):
 def half_life(steps): return .5**(10/max(steps, 10))
 
 
+def timed(s, stream, now=time.process_time):
+    "Train on the batches of `stream`: the log and the seconds of each optimiser step; drawing the batch is not on the clock"
+    for batch in stream:
+        start = now()
+        log = train_step(s, batch)
+        yield log, now()-start
+
+
 def seconds_per_step(s, n=25, now=time.process_time):
     "Mean seconds of an optimiser step over `n` batches, of which the first sixth is left out"
-    times = []
-    for batch in islice(s.task.batches(s.cfg.train.batch_size), n):
-        start = now()
-        train_step(s, batch)
-        times.append(now()-start)
+    times = [t for _, t in timed(s, islice(s.task.batches(s.cfg.train.batch_size), n), now)]
     return sum(times[n//6:])/len(times[n//6:])
 
 
@@ -103,11 +107,9 @@ def ours(cfg, task, limit):
     def look(split): return better(look_at(s, split))
     if limit: cfg = cfg.change(ema=half_life(limit/seconds_per_step(TrainState(cfg, task), 12, time.perf_counter)))  # an average that fits
     s = TrainState(cfg, task)
-    clock, stream = Clock(lambda: look('valid'), limit), task.batches(cfg.train.batch_size)
-    while True:
-        batch, start = next(stream), time.perf_counter()
-        train_step(s, batch)
-        if clock.tick(time.perf_counter()-start, s.step) or s.step==cfg.train.steps: break
+    clock = Clock(lambda: look('valid'), limit)
+    for _, seconds in timed(s, task.batches(cfg.train.batch_size), time.perf_counter):
+        if clock.tick(seconds, s.step, s.step==cfg.train.steps): break
     return clock, dict(parameters=sum(p.numel() for p in s.model.parameters()), steps=s.step, ema=cfg.train.ema, test=look('test')[0])
 
 

@@ -14,12 +14,13 @@ import random
 import re
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from bench_race import seconds_per_step
+from bench_race import seconds_per_step, timed
 from results import have, keep
 
 from trm.config import apply_sets, get_preset
@@ -30,7 +31,7 @@ from trm.engine.device import flush_denormals
 from trm.thinking.scores import answer, writes
 from trm.training.canvas import text_task
 from trm.training.loss import step_scores
-from trm.training.loop import TrainState, train_step
+from trm.training.loop import TrainState
 
 families = dict(parity=150, logic=120, permute=150, dereference=100, reach=100)  # seconds to train
 base = ('families= eval_rows=100000 tokenizer=wordlevel group_by_length=false d_model=64 n_heads=4 n_layers=2 n_recurrence=6 norm=pre inject=true '
@@ -149,12 +150,10 @@ def train(family, arm, rate, seed, looks=8):
     steps = max(int(seconds/seconds_per_step(TrainState(cfg, task), 60)), looks)
     looks = {round(steps*i/looks) for i in range(1, looks+1)}
     cfg = cfg.change(steps=steps)
-    s, stream, spent, curve = TrainState(cfg, task), task.batches(32), 0., []
+    s, spent, curve = TrainState(cfg, task), 0., []
     R = cfg.model.n_recurrence
-    for k in range(1, steps+1):
-        start = time.process_time()
-        log = train_step(s, next(stream))
-        spent += time.process_time()-start
+    for k, (log, took) in enumerate(timed(s, islice(task.batches(32), steps)), 1):
+        spent += took
         if k in looks:
             s.model.eval()
             got = score(s.model, task, 'valid', [R])[R]
