@@ -34,16 +34,17 @@ class Rows(LightningDataModule):
 
 
 @torch.no_grad()
-def shares(model, split):
-    "Exact boards and right cells after all steps"
+def shares(model, split, full=True, size=100):
+    "Exact boards and right cells after all steps; unless `full`, of the first `size` alone if less than half are right"
     model.eval()
-    exact, cells, n = 0., 0., len(rows[f'{split}_labels'])
-    for i in range(0, n, 100):
-        batch = batch_of(split, slice(i, i+100))
+    exact, cells, n = 0., 0., 0
+    for i in range(0, len(rows[f'{split}_labels']), size):
+        batch = batch_of(split, slice(i, i+size))
         carry = model.initial_carry(batch)
         for _ in range(model.hparams.N_supervision_val): carry, out = model(carry, batch)
         right = out['logits'].argmax(-1)==batch['output']
-        exact, cells = exact+right.all(1).sum().item(), cells+right.float().mean(1).sum().item()
+        exact, cells, n = exact+right.all(1).sum().item(), cells+right.float().mean(1).sum().item(), n+len(right)
+        if not full and exact<n/2: break
     model.train()
     return round(exact/n, 4), round(cells/n, 4)
 
@@ -54,10 +55,10 @@ class Looks(Callback):
         self.limit, self.ema, self.look = limit, ema, look
         self.seconds, self.next, self.hit, self.curve, self.steps = 0., .5, None, [], 0
 
-    def score(self, model, split):
-        found = dict(raw=shares(model, split))
+    def score(self, model, *how):
+        found = dict(raw=shares(model, *how))
         self.ema._swap_to_ema(model)
-        found['averaged'] = shares(model, split)
+        found['averaged'] = shares(model, *how)
         self.ema._restore_original(model)
         name = max(found, key=lambda k: found[k])
         return *found[name], name
@@ -69,8 +70,8 @@ class Looks(Callback):
         self.seconds, self.steps = self.seconds+now-self.start, self.steps+1
         over = self.seconds>=self.limit
         if self.look and (self.seconds>=self.next or over):
-            self.next = 1.4*self.seconds
-            self.curve.append((self.steps, round(self.seconds, 2), *self.score(model, 'valid')))
+            self.next = 1.5*self.seconds
+            self.curve.append((self.steps, round(self.seconds, 2), *self.score(model, 'valid', over, 20)))
             if self.curve[-1][2]>=GOAL: self.hit = self.seconds
         trainer.should_stop = over or self.hit is not None
         self.start = time.perf_counter()
@@ -96,5 +97,5 @@ trial = min(asked['limit'], 5)
 decay = .5**(10/max(run(trial, .999, False)[1].steps*asked['limit']/trial, 10))
 model, looks = run(asked['limit'], decay, True)
 found = dict(curve=looks.curve, seconds=looks.seconds, hit=looks.hit, steps=looks.steps, ema=decay, parameters=sum(p.numel() for p in model.parameters()),
-             test=looks.score(model, 'test')[0])
+             test=looks.score(model, 'test')[0] if asked['test'] else None)
 (folder/'found.json').write_text(json.dumps(found))

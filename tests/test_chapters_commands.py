@@ -293,8 +293,8 @@ def test_values_with_blanks():
 
 def test_a_preset_for_data_of_ones_own_asks_for_them(call, tmp_path):
     new = '--out', tmp_path/'new'
-    status, out, err = call(trm_train, 'gsm8k', *new)
-    assert (status, out, err.count('\n')) == (2, '', 1) and 'gsm8k: has no data of its own; should be given --data' in err
+    status, out, err = call(trm_train, 'text', *new)
+    assert (status, out, err.count('\n')) == (2, '', 1) and 'text: has no data of its own; should be given --data' in err
     assert not (tmp_path/'new').exists()
 
 
@@ -308,7 +308,7 @@ def test_what_is_trained_on_is_said_first(call, tmp_path):
 
 
 def test_the_settings_of_a_preset(call, tmp_path):
-    status, out, err = call(trm_train, 'gsm8k', '--sets', 'd_model=96', '--show')
+    status, out, err = call(trm_train, 'text', '--sets', 'd_model=96', '--show')
     lines = {line.split()[0]: line.split()[1] for line in out.splitlines()[1:]}
     assert (status, err, lines['d_model'], lines['batch_size']) == (0, '', '96', '16')
     assert list(tmp_path.iterdir()) == []

@@ -327,13 +327,7 @@ presets = dict(
         train=dict(max_seq_len=0, batch_size=16, steps=1500, optimizer='muon', learning_rate=3e-3,
                    ema=.98, eval_every=250, eval_rows=256, save_every=250),
         own_data=True),
-    plan = dict(about="the plan's first model: width 256, two layers, four steps", model={}),
-    gsm8k = dict(
-        about='word problems such as GSM8K, a quarter of an hour on two CPU cores',
-        model=dict(d_model=128, n_recurrence=3, norm='pre', mask='prefix', inject=True),
-        train=dict(max_vocab=2048, max_seq_len=320, batch_size=16, steps=1000, optimizer='muon',
-                   ema=.98, eval_every=100, eval_rows=224, save_every=100),
-        own_data=True))  # nothing is bundled for it
+    plan = dict(about="the plan's first model: width 256, two layers, four steps", model={}))
 
 # %% ../nbs/3_network/00_config.ipynb #cf180002
 sizes = {
