@@ -17,7 +17,7 @@ from src.nn.models.trm import TRMModule
 
 GOAL = .95
 folder = Path(sys.argv[1])
-asked, rows = json.loads((folder/'asked.json').read_text()), np.load(folder/'rows.npz')
+asked, rows = json.loads((folder/'asked.json').read_text()), dict(np.load(folder/'rows.npz'))
 
 
 def batch_of(split, at):
