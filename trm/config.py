@@ -309,18 +309,18 @@ def config_from_dict(
 # %% ../nbs/3_network/00_config.ipynb #bbfaca32
 presets = dict(
     demo = dict(
-        about='the bundled problems in text, six minutes on two CPU cores',
-        model=dict(d_model=64, n_recurrence=3, norm='pre', mask='prefix', inject=True),
-        train=dict(families='compare,sort,chain,equation,boolean', max_seq_len=112, batch_size=32,
-                   steps=4000, optimizer='muon', learning_rate=3e-3, ema=.98,
+        about='bundled problems with their working, some minutes on two CPU cores',
+        model=dict(d_model=64, n_recurrence=2, norm='pre', mask='prefix', inject=True),
+        train=dict(families='compare,sort,chain,boolean', max_seq_len=112, batch_size=32,
+                   steps=3500, optimizer='muon', learning_rate=3e-3, ema=.98,
                    eval_every=500, save_every=500, log_every=50)),
     deep = dict(
         about='bundled problems with a depth, answered as a whole, some minutes on two CPU cores',
         model=dict(d_model=64, n_recurrence=6, norm='pre', mask='full', position='learned',
                    inject=True),
         train=dict(families='logic,dereference', canvas=50, max_seq_len=56, group_by_length=False,
-                   batch_size=32, steps=1200, optimizer='muon', learning_rate=3e-3, ema=.98,
-                   eval_every=200, save_every=200)),
+                   batch_size=32, steps=1500, optimizer='muon', learning_rate=3e-3, ema=.98,
+                   eval_every=250, save_every=250)),
     text = dict(
         about='text of your own; size=1 to 6, minutes on a laptop to hours on a GPU',
         model=dict(d_model=64, n_recurrence=2, norm='pre', mask='prefix', inject=True),
