@@ -42,7 +42,7 @@ before = dict(  # the presets until 23 November 2026, as changes to those of tod
 # the paper's recipe at the width of the peers' networks; published: batch 768 and 2,000 steps of warm-up, of which it would take a handful here
 paper = ('network=TRM n_cycles=3 n_latent=6 n_recurrence=16 d_model={d} optimizer=adamw weight_decay=1 warmup_steps=100 min_lr=1 loss=stablemax '
          'clip=0 steps=1000000')
-own_rates, published_rates = (.1, .3, 1., 3.), (3., 10., 30., 100.)  # times the arm's own rate
+own_rates, published_rates = (.1, .3, 1., 3.), (10., 30., 100., 300.)  # times the arm's own rate
 
 
 class Clock:
