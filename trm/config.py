@@ -323,8 +323,8 @@ presets = dict(
                    eval_every=250, save_every=250)),
     text = dict(
         about='text of your own; size=1 to 6, minutes on a laptop to hours on a GPU',
-        model=dict(d_model=64, n_recurrence=2, norm='pre', mask='prefix', inject=True),
-        train=dict(max_seq_len=0, batch_size=16, steps=1500, optimizer='muon', learning_rate=3e-3,
+        model=dict(d_model=64, n_recurrence=1, norm='pre', mask='prefix', inject=True),
+        train=dict(max_seq_len=0, batch_size=16, steps=2500, optimizer='muon', learning_rate=3e-3,
                    ema=.98, eval_every=250, eval_rows=256, save_every=250),
         own_data=True),
     plan = dict(about="the plan's first model: width 256, two layers, four steps", model={}))
@@ -332,8 +332,8 @@ presets = dict(
 # %% ../nbs/3_network/00_config.ipynb #cf180002
 sizes = {
     1: {},
-    2: dict(d_model=128, max_vocab=2048, steps=2000),
-    3: dict(d_model=256, max_vocab=4096, batch_size=32, steps=3000),
+    2: dict(d_model=128, max_vocab=2048, steps=4000),
+    3: dict(d_model=256, max_vocab=4096, batch_size=32, steps=5000),
     4: dict(d_model=512, n_heads=8, max_vocab=8192, batch_size=64, steps=6000, learning_rate=2e-3),
     5: dict(d_model=768, n_heads=12, n_layers=3, max_vocab=16_384, batch_size=128, steps=12_000,
             learning_rate=1e-3),

@@ -11,6 +11,7 @@ __all__ = ['read_table', 'run_tokenizer', 'run_boards', 'check_data', 'make_task
 import warnings
 from functools import partial
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from textwrap import shorten
 
@@ -295,8 +296,11 @@ def most_repaired(
     steps:int=None,   # recursion steps; None: as trained
     n:int=4,          # examples
 ): # list of (t,m) predictions, (m,) labels, and a batch of one row
-    "The examples, of 50, that later steps repaired most"
-    found = [(*step_preds(model, b, steps), b) for b in task.eval_batches(split, 1, 50)]
+    "The examples, of 50 of the groups that were trained on, that later steps repaired most"
+    own = getattr(task, 'trained', ())
+    known = (b for b in task.eval_batches(split, 1) if task.groups(b, split)[0] in own)
+    rows = [*islice(known, 50)] if own else []
+    found = [(*step_preds(model, b, steps), b) for b in rows or task.eval_batches(split, 1, 50)]
     return sorted(found, key=lambda f: -repaired(*f[:2]))[:n]
 
 # %% ../nbs/8_commands/00_runs.ipynb #27f88bad
