@@ -2,7 +2,7 @@
 
     python tests/bench_own.py GSM8K_FOLDER SHAREGPT_FOLDER [DATA] [ARMS] [SECONDS]
 
-DATA (gsm8k+worked+sharegpt) and ARMS are joined by +. An arm trains for SECONDS (120) of process time, with as many optimiser steps as fit by
+DATA (gsm8k+worked+sharegpt) and ARMS are joined by +. An arm trains for SECONDS (100) of process time, with as many optimiser steps as fit by
 the milliseconds of some. Measured on 256 validation rows: bits per character of the solutions, which can be compared whatever the vocabulary
 is, and, with the bundled worked problems, the share whose answer, written token by token, is right. A run that is there already is not run again.
 """
@@ -29,9 +29,9 @@ from trm.training.task import TextTask
 worked = 'compare,sort,chain,equation,boolean'
 arms = {
     '1 step': 'n_recurrence=1', '2 steps': 'n_recurrence=2', '3 steps': 'n_recurrence=3', '6 steps': 'n_recurrence=6',
-    'half the rate': 'learning_rate=.0015 muon_lr=.01', 'twice the rate': 'learning_rate=.006 muon_lr=.04', '4 layers': 'n_recurrence=1 n_layers=4',
-    'batch 32': 'batch_size=32', 'size 2': 'size=2', 'size 3': 'size=3'}
-names = ('data', 'arm', 'seed')
+    '2 steps, half the rate': 'n_recurrence=2 learning_rate=.0015 muon_lr=.01', '2 steps, twice the rate': 'n_recurrence=2 learning_rate=.006 muon_lr=.04',
+    '1 step, 4 layers': 'n_recurrence=1 n_layers=4', '1 step, size 2': 'size=2', '2 steps, size 2': 'size=2 n_recurrence=2', '1 step, size 3': 'size=3'}
+names = ('data', 'budget', 'arm', 'seed')
 
 
 def settings(data, arm, folders):
@@ -62,7 +62,7 @@ def train(data, arm, folders, seed, seconds):
     spent = sum(t for _, t in timed(s, islice(task.batches(cfg.train.batch_size), steps)))
     s.model.eval()
     found = {w: bits_per_character(m.eval(), task) for w, m in dict(raw=s.model, averaged=s.eval_model).items()}
-    row = dict(data=data, arm=arm, seed=seed, sets=arms[arm], parameters=sum(p.numel() for p in s.model.parameters()), max_seq_len=task.seq_len, steps=steps,
+    row = dict(data=data, arm=arm, seed=seed, budget=seconds, sets=arms[arm], parameters=sum(p.numel() for p in s.model.parameters()), max_seq_len=task.seq_len, steps=steps,
                rows_seen=steps*cfg.train.batch_size, seconds=round(spent, 1), bits_per_character={k: round(v, 4) for k, v in found.items()},
                threads=torch.get_num_threads(), **provenance(torch.device('cpu')))
     if data=='worked':
@@ -72,13 +72,13 @@ def train(data, arm, folders, seed, seconds):
     return row
 
 
-def main(gsm8k, sharegpt, data='', which='', seconds='120', seeds='0', path='results/own.json'):
+def main(gsm8k, sharegpt, data='', which='', seconds='100', seeds='0', path='results/own.json'):
     flush_denormals(torch.device('cpu'))
     folders = dict(gsm8k=gsm8k, sharegpt=sharegpt)
     for seed in map(int, seeds.split(',')):
         for name in data.split('+') if data else ('gsm8k', 'worked', 'sharegpt'):
             for arm in which.split('+') if which else arms:
-                if not have(path, data=name, arm=arm, seed=seed): keep(path, train(name, arm, folders, seed, float(seconds)), names, __doc__.split('\n')[0])
+                if not have(path, data=name, arm=arm, seed=seed, budget=float(seconds)): keep(path, train(name, arm, folders, seed, float(seconds)), names, __doc__.split('\n')[0])
 
 
 if __name__=='__main__': main(*sys.argv[1:])

@@ -122,7 +122,7 @@ class TextTask:
         self.cfg,self.tok,self.rows,self.stream = cfg,tok,rows,stream
         self.trained = [f.strip() for f in c.families.split(',') if f.strip()]
         self.vocab_size = tok.get_vocab_size()
-        self.seq_len = c.max_seq_len or min(self.length_of_most(), 1024)
+        self.seq_len = c.max_seq_len or max(min(self.length_of_most(), 1024), c.canvas)
         self.place,self._sets = None,{}
 
     @property
