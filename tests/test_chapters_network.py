@@ -95,7 +95,7 @@ def test_tables():
     c = get_preset('demo')
     assert len(show_settings(c)) == len(fields(ModelConfig)) + len(fields(TrainConfig))
     assert list(show_settings(c.model).index) == [f.name for f in fields(ModelConfig)]
-    assert list(show_settings(c, 'steps', 'd_model')['value']) == [4000, 64]
+    assert list(show_settings(c, 'steps', 'd_model')['value']) == [3500, 64]
     refused('did you mean d_model', show_settings, c, 'd_modell')
     assert list(show_presets().index) == list(presets) and 'seed' not in show_presets()
     assert dict(show_presets('symbols')['symbols']) | dict(demo='', sudoku4=4, sudoku6=6) == dict(show_presets('symbols')['symbols'])
