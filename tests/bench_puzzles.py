@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from bench_race import half_life, look_at, seconds_per_step, timed
+from bench_race import look_at, seconds_per_step, timed
+from race_clock import half_life
 from results import have, keep
 
 from trm.cli import trm_eval, trm_train

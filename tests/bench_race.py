@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from race_clock import Clock, better, half_life, no_look, shares
 from results import have, keep
 
 from trm.config import apply_sets, get_preset
@@ -35,7 +36,7 @@ from trm.puzzles.kinds import puzzle_task
 from trm.puzzles.splits import make_puzzles
 from trm.training.loop import TrainState, train_step
 
-LIMIT, LONG, GOAL = 5, 20, .95
+LIMIT, LONG = 5, 20
 before = dict(  # the presets until 23 November 2026, as changes to those of today; that of 4×4 also drew its start, which is gone
     sudoku4='network=TRM d_model=64 n_latent=3 norm=pre mixer=attention position=learned warmup_steps=10 steps=2000',
     sudoku6='network=TRM d_model=96 steps=2500')
@@ -43,41 +44,6 @@ before = dict(  # the presets until 23 November 2026, as changes to those of tod
 paper = ('network=TRM n_cycles=3 n_latent=6 n_recurrence=16 d_model={d} optimizer=adamw weight_decay=1 warmup_steps=100 min_lr=1 loss=stablemax '
          'clip=0 steps=1000000')
 own_rates, published_rates = (.1, .3, 1., 3.), (10., 30., 100., 300.)  # times the arm's own rate
-
-
-class Clock:
-    "Training seconds, looks that do not count, and when the goal was reached"
-    def __init__(self, score, limit=None):
-        self.score, self.limit, self.seconds, self.next, self.hit, self.curve = score, limit, 0., .5, None, []
-
-    def tick(self, seconds, step, last=False):
-        "Add `seconds`; look now and then, and at the `last` step; True when it is over"
-        self.seconds += seconds
-        over = last or bool(self.limit and self.seconds>=self.limit)
-        if self.seconds<self.next and not over: return False
-        self.next = 1.5*self.seconds
-        self.curve.append((step, round(self.seconds, 2), *self.score(over)))
-        if self.curve[-1][2]>=GOAL: self.hit = self.seconds
-        return self.hit is not None or over
-
-
-def shares(predict, batches, full=True):
-    "Exact boards and right cells; unless `full`, of the first batch alone if less than half of it is right"
-    exact, cells, n = 0., 0., 0
-    for b in batches:
-        right = predict(b['input_ids'])==b['labels']
-        exact, cells, n = exact+right.all(1).sum().item(), cells+right.float().mean(1).sum().item(), n+len(right)
-        if not full and exact<n/2: break
-    return round(exact/n, 4), round(cells/n, 4)
-
-
-def better(found):
-    "The better of several scores, with the name of what had it"
-    name = max(found, key=lambda k: found[k])
-    return *found[name], name
-
-
-def half_life(steps): return .5**(10/max(steps, 10))
 
 
 def timed(s, stream, now=time.process_time):
@@ -99,7 +65,7 @@ def look_at(s, split, full=True, batch_size=100):
     batches, found = list(s.task.eval_batches(split, batch_size)), {}
     for name, net in dict(raw=s.model, **(dict(averaged=s.eval_model) if s.ema else {})).items():
         net.eval()
-        with torch.no_grad(): found[name] = shares(lambda ids: net.think(dict(input_ids=ids)).logits[-1].argmax(-1), batches, full)
+        with torch.no_grad(): found[name] = shares(lambda b: net.think(dict(input_ids=b['input_ids'])).logits[-1].argmax(-1), batches, full)
     s.model.train()
     return found
 
@@ -150,9 +116,9 @@ def tiny(cfg, task, limit, test, rate, d):
     def look(model, tr, split, full=True, batch_size=100):
         batches = list(task.eval_batches(split, batch_size))
         nets = dict(raw=model, averaged=tr.ema_model.ema_model)
-        return better({k: shares(lambda ids, net=net: net.predict(ids, max_deep_refinement_steps=16)[0], batches, full) for k, net in nets.items()})
+        return better({k: shares(lambda b, net=net: net.predict(b['input_ids'], max_deep_refinement_steps=16)[0], batches, full) for k, net in nets.items()})
     trial = min(limit, 5)
-    fits = run(*build(.999), Clock(lambda full: (0., 0.), trial))*limit/trial
+    fits = run(*build(.999), Clock(no_look, trial))*limit/trial
     torch.manual_seed(cfg.train.seed)
     model, tr = build(half_life(fits))
     clock = Clock(lambda full: look(model, tr, 'valid', full, 20), limit)

@@ -12,68 +12,57 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning import Callback, LightningDataModule, Trainer, seed_everything
+from race_clock import Clock, better, half_life, no_look, shares
 from src.nn.callbacks.ema import EMACallback
 from src.nn.models.trm import TRMModule
 
-GOAL = .95
 folder = Path(sys.argv[1])
 asked, rows = json.loads((folder/'asked.json').read_text()), dict(np.load(folder/'rows.npz'))
 
 
-def batch_of(split, at):
-    "Rows as its network wants them"
-    ids, labels = (torch.from_numpy(rows[f'{split}_{k}'][at]) for k in ('input_ids', 'labels'))
-    return dict(input=ids, output=labels, puzzle_identifiers=torch.zeros(len(ids), dtype=torch.long))
+def batches_of(split, size):
+    "Rows as its network wants them, and with the names that `shares` knows"
+    ids, labels = (torch.from_numpy(rows[f'{split}_{k}']).split(size) for k in ('input_ids', 'labels'))
+    return [dict(input=x, output=y, labels=y, puzzle_identifiers=torch.zeros(len(x), dtype=torch.long)) for x, y in zip(ids, labels)]
 
 
 class Rows(LightningDataModule):
     "The batches of the race, in their order"
     batch_size, num_train_groups = 32, len(rows['train_labels'])
     train_dataset = range(num_train_groups)
-    def train_dataloader(self): return torch.utils.data.DataLoader([batch_of('train', slice(i, i+32)) for i in range(0, self.num_train_groups-31, 32)], batch_size=None)
+    def train_dataloader(self): return torch.utils.data.DataLoader(batches_of('train', 32), batch_size=None)
 
 
 @torch.no_grad()
-def shares(model, split, full=True, size=100):
-    "Exact boards and right cells after all steps; unless `full`, of the first `size` alone if less than half are right"
-    model.eval()
-    exact, cells, n = 0., 0., 0
-    for i in range(0, len(rows[f'{split}_labels']), size):
-        batch = batch_of(split, slice(i, i+size))
-        carry = model.initial_carry(batch)
-        for _ in range(model.hparams.N_supervision_val): carry, out = model(carry, batch)
-        right = out['logits'].argmax(-1)==batch['output']
-        exact, cells, n = exact+right.all(1).sum().item(), cells+right.float().mean(1).sum().item(), n+len(right)
-        if not full and exact<n/2: break
-    model.train()
-    return round(exact/n, 4), round(cells/n, 4)
+def answers(model, batch):
+    "Its answer after all steps"
+    carry = model.initial_carry(batch)
+    for _ in range(model.hparams.N_supervision_val): carry, out = model(carry, batch)
+    return out['logits'].argmax(-1)
 
 
 class Looks(Callback):
     "The clock of the race: looks are not on it"
     def __init__(self, limit, ema, look=True):
-        self.limit, self.ema, self.look = limit, ema, look
-        self.seconds, self.next, self.hit, self.curve, self.steps = 0., .5, None, [], 0
+        self.ema, self.steps = ema, 0
+        self.clock = Clock((lambda full: self.score('valid', full, 20)) if look else no_look, limit)
 
-    def score(self, model, *how):
-        found = dict(raw=shares(model, *how))
+    def score(self, split, full=True, size=100):
+        model, batches = self.model, batches_of(split, size)
+        def found(): return shares(lambda b: answers(model, b), batches, full)
+        model.eval()
+        both = dict(raw=found())
         self.ema._swap_to_ema(model)
-        found['averaged'] = shares(model, *how)
+        both['averaged'] = found()
         self.ema._restore_original(model)
-        name = max(found, key=lambda k: found[k])
-        return *found[name], name
+        model.train()
+        return better(both)
 
-    def on_train_start(self, trainer, model): self.start = time.perf_counter()
+    def on_train_start(self, trainer, model): self.model, self.start = model, time.perf_counter()
 
     def on_train_batch_end(self, trainer, model, *_):
-        now = time.perf_counter()
-        self.seconds, self.steps = self.seconds+now-self.start, self.steps+1
-        over = self.seconds>=self.limit
-        if self.look and (self.seconds>=self.next or over):
-            self.next = 1.5*self.seconds
-            self.curve.append((self.steps, round(self.seconds, 2), *self.score(model, 'valid', over, 20)))
-            if self.curve[-1][2]>=GOAL: self.hit = self.seconds
-        trainer.should_stop = over or self.hit is not None
+        self.steps += 1
+        trainer.should_stop = self.clock.tick(time.perf_counter()-self.start, self.steps)
         self.start = time.perf_counter()
 
 
@@ -94,8 +83,8 @@ def run(limit, decay, look):
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)
 trial = min(asked['limit'], 5)
-decay = .5**(10/max(run(trial, .999, False)[1].steps*asked['limit']/trial, 10))
+decay = half_life(run(trial, .999, False)[1].steps*asked['limit']/trial)
 model, looks = run(asked['limit'], decay, True)
-found = dict(curve=looks.curve, seconds=looks.seconds, hit=looks.hit, steps=looks.steps, ema=decay, parameters=sum(p.numel() for p in model.parameters()),
-             test=looks.score(model, 'test')[0] if asked['test'] else None)
+found = dict(curve=looks.clock.curve, seconds=looks.clock.seconds, hit=looks.clock.hit, steps=looks.steps, ema=decay, parameters=sum(p.numel() for p in model.parameters()),
+             test=looks.score('test')[0] if asked['test'] else None)
 (folder/'found.json').write_text(json.dumps(found))

@@ -298,9 +298,9 @@ def most_repaired(
 ): # list of (t,m) predictions, (m,) labels, and a batch of one row
     "The examples, of 50 of the groups that were trained on, that later steps repaired most"
     own = getattr(task, 'trained', ())
-    known = (b for b in task.eval_batches(split, 1) if task.groups(b, split)[0] in own)
-    rows = [*islice(known, 50)] if own else []
-    found = [(*step_preds(model, b, steps), b) for b in rows or task.eval_batches(split, 1, 50)]
+    rows = task.eval_batches(split, 1, None if own else 50)
+    if own: rows = (b for b in rows if task.groups(b, split)[0] in own)
+    found = [(*step_preds(model, b, steps), b) for b in islice(rows, 50)]
     return sorted(found, key=lambda f: -repaired(*f[:2]))[:n]
 
 # %% ../nbs/8_commands/00_runs.ipynb #27f88bad
