@@ -253,8 +253,9 @@ def _open(run, published, steps, restarts, select, limit=None):
     _check_positive(steps=steps, restarts=restarts, limit=limit)
     check_select(select)
     model,task = _open_model(run, published)
-    _check_choice(run, model, restarts, select)
-    check_tries(model, steps, restarts)
+    if hasattr(task, 'in_split'): return model,task  # ARC: each augmentation is a try
+    _check_choice(run, model, restarts or 1, select)
+    check_tries(model, steps, restarts or 1)
     return model,task
 
 # %% ../nbs/8_commands/03_cli.ipynb #dc4cb169
@@ -351,6 +352,42 @@ def _write_predictions(path, df, model, task):
     write_rows(path, rows)
     _say(f"{path}: {len(rows)} predictions")
 
+# %% ../nbs/8_commands/03_cli.ipynb #ad533b77
+def _ask_tasks(model, task, split, steps, most):
+    "The answers of a split's tasks by votes, under a bar"
+    from tqdm.auto import tqdm
+    from trm.thinking.tasks import answer_tasks, count_votes
+    def bar(batches): return tqdm(batches, disable=None, unit='batch')
+    return count_votes(answer_tasks(model, task, split, most, steps, bar))
+
+def _eval_tasks(run, model, task, split, steps, most, json, predictions):
+    from trm.runs import save_tasks
+    from trm.thinking.scores import evaluate
+    from trm.thinking.tasks import report_tasks, score_tasks, summarize_tasks, write_submission
+    began = time.perf_counter()
+    votes = _ask_tasks(model, task, split, steps, most)
+    s = summarize_tasks(score_tasks(votes, task, split))
+    once = evaluate(model, task, split).groupby('step').exact.mean().round(5)
+    s |= dict(split=split, steps=steps or model.cfg.n_recurrence, augmentations=most or 'all',
+              by_step=once.to_dict(), seconds=round(time.perf_counter()-began, 1))
+    _say(report_tasks(s, split))
+    if json: _write_scores(json, s, model)
+    if predictions: write_submission(votes, task, predictions, split)
+    _say('figures:', *save_tasks(run, model, task, split))
+
+# %% ../nbs/8_commands/03_cli.ipynb #ae0bbf10
+def _solve_tasks(model, task, file, steps, most, predictions):
+    from trm.puzzles.arc import read_tasks
+    from trm.thinking.tasks import write_submission
+    task.ask(read_tasks(file), file)
+    votes = _ask_tasks(model, task, 'all', steps, most)
+    if predictions: write_submission(votes, task, predictions)
+    for (name,i),d in votes.groupby(['task','question']) if not predictions else ():
+        _say(f"{name}, question {i+1}, {d.votes.iloc[0]} of {d.votes.sum()} votes")
+        for row in d.grid.iloc[0]: _say(''.join(map(str, row)))
+    n = len(votes[['task','question']].drop_duplicates())
+    print(f"{n} questions answered", file=sys.stderr)
+
 # %% ../nbs/8_commands/03_cli.ipynb #644aa3ee
 @command
 def trm_eval(
@@ -360,7 +397,7 @@ def trm_eval(
     solution:str='', # their column of solutions
     split:str='',    # valid, test, all, of Sudoku minimal; empty: test, or all where there is none
     steps:int=None,  # recursion steps; empty: each number up to the trained one
-    restarts:int=1,  # tries of each board
+    restarts:int=None, # tries of a board, of ARC augmentations; empty: 1, of ARC all there are
     select:str='rules', # whose answer counts: halt, first, majority, residual or rules
     limit:int=None,  # so many problems
     json:str=None,   # write the scores to this file
@@ -371,6 +408,7 @@ def trm_eval(
     from trm.runs import figures_folder, own_data, save_figures
     asked = dict(steps=steps, restarts=restarts, select=select, limit=limit)
     model,task = _open(run, published, **asked)
+    asked['restarts'] = restarts or 1
     figures_folder(run)
     for k,path in dict(json=json, predictions=predictions).items():
         if path: check_place(path, k)
@@ -379,6 +417,8 @@ def trm_eval(
         model,task = _open_model(run, published, other, problem=problem, solution=solution)
     _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
+    if hasattr(task, 'in_split'):
+        return _eval_tasks(run, model, task, split, steps, restarts, json, predictions)
     df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))
     if json: _write_scores(json, s, model)
     if predictions: _write_predictions(predictions, df, model, task)
@@ -444,7 +484,7 @@ def trm_solve(
     file:str=None,  # a file of boards, or of problems: a table, or text with a line for each
     column:str=None,# of the problems in that file, where it cannot be guessed
     steps:int=None, # most recursion steps; empty: as trained
-    restarts:int=1, # tries of a board that the first does not solve
+    restarts:int=None, # tries of a board not solved at once, of ARC augmentations; empty: 1, or all
     select:str='rules', # whose answer is given: halt, first, majority, residual or rules
     predictions:str=None, # write the answers to this file, a line of JSON for each
     published:str='', # RUN is a checkpoint of the paper's code, and this the json of its settings
@@ -454,7 +494,9 @@ def trm_solve(
     from trm.runs import on_boards
     if predictions: check_place(predictions, 'predictions')
     model,task = _open(run, published, steps, restarts, select)
-    text,how,df = not on_boards(model, task),(steps,restarts,select),None
+    if file is not None and hasattr(task, 'in_split'):
+        return _solve_tasks(model, task, file, steps, restarts, predictions)
+    text,how,df = not on_boards(model, task),(steps,restarts or 1,select),None
     _check_question(run, text, problem, board, file)
     asked = [problem or board] if file is None else _read_file(model, task, file, column)
     if predictions or file is not None: df = solve(model, task, asked, *how)

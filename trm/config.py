@@ -90,7 +90,7 @@ class ModelConfig:
 @dataclass(frozen=True)
 class DataConfig:
     "What is trained on"
-    task:str = opt('text', 'text', 'sudoku', 'maze', 'own')  # kind of rows; own: a task of yours
+    task:str = opt('text', 'text', 'sudoku', 'maze', 'arc', 'own')  # kind of rows; own: yours
     data:str = opt('')                          # file, folder or hf:// path; empty: made here
     problem:str = opt('')                       # column of the problems; empty: guessed
     solution:str = opt('')                      # column of the solutions; empty: guessed
@@ -107,11 +107,14 @@ class DataConfig:
     streaming:bool = opt(False)                 # read shards as they are needed?
     workers:int = opt(0, lo=0, hi=64)           # processes that read, when streaming
     cache:str = opt('')                         # folder for tokenized data; empty: none
-    side:int = opt(9, lo=4, hi=64)              # cells on a side of the board
+    side:int = opt(9, lo=4, hi=256)             # cells on a side of the board
+    height:int = opt(0, lo=0, hi=64)            # ARC: rows of the canvas; 0: as many as `side`
     puzzles:int = opt(0, lo=0, hi=10**7)        # how many to make, where there is no `data`
     clues:int = opt(0, lo=0, hi=4096)           # Sudoku: clues on average; 0: those of the puzzle
     guesses:int = opt(0, lo=0, hi=1000)         # 9×9 made here: a solver needs at least so many
     augment:bool = opt(True)                    # puzzles: draw a symmetry of each row, each time?
+    augmentations:int = opt(8, lo=1, hi=10**4)  # ARC: puzzles made of each task, with its own
+    extra:str = opt('')                         # ARC: tasks of which all pairs are trained on
 
 # %% ../nbs/3_network/00_config.ipynb #1d79bcb3
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class OptimizerConfig:
     muon_rounds:int = opt(5, lo=1, hi=20)       # Newton–Schulz rounds of Muon
     puzzle_lr:float = opt(.01, lo=0)            # sign-SGD's, for the puzzles' own vectors
     puzzle_decay:float = opt(.1, lo=0)          # decoupled weight decay of these vectors
+    vectors_first:int = opt(0, lo=0, hi=10**9)  # steps in which only these vectors move
     weight_decay:float = opt(.1, lo=0)          # decoupled weight decay of AdamW
     beta2:float = opt(.95, lo=0, hi=1)          # AdamW's memory of squared gradients
     warmup_steps:int = opt(50, lo=0, hi=10**9)  # steps of linear warm-up
@@ -395,6 +399,20 @@ _front = dict(mixer='mlp', position='none', gate='normed', puzzle_tokens=1, n_cy
 presets |= dict(
     sudoku_fast = dict(about='Sudoku-Extreme in 8,000 steps, 41 minutes on an RTX 5090',
                        network='PrefixTRM', model=_paper | _front, train=_fast))
+
+# %% ../nbs/3_network/00_config.ipynb #68abb0d2
+_arc = dict(d_model=64, n_recurrence=3, norm='pre', mask='full', inject=True)
+_arc_quick = dict(
+    task='arc', batch_size=32, steps=3000, optimizer='muon', learning_rate=3e-3, ema=.99,
+    puzzle_decay=0., eval_every=500, save_every=500)
+_arc_paper = _published | dict(task='arc', side=30, augmentations=1000, weight_decay=.1, eval_rows=400)
+presets |= dict(
+    arc_1d = dict(about='ARC tasks of one row, such as 1D-ARC, minutes on a CPU',
+                  network='PrefixTRM', model=_arc,
+                  train=_arc_quick | dict(side=48, height=1)),
+    arc_mini = dict(about='ARC tasks of 5×5 cells, such as Mini-ARC, minutes on a CPU',
+                    network='PrefixTRM', model=_arc,
+                    train=_arc_quick | dict(side=6, augmentations=32)))
 
 # %% ../nbs/3_network/00_config.ipynb #7f39e7bd
 def get_preset(name:str):

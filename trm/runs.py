@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_table', 'run_tokenizer', 'run_boards', 'check_data', 'make_task', 'named_data', 'about_run', 'named_task',
            'check_sizes', 'open_run', 'open_published', 'own_data', 'figures_folder', 'on_boards', 'check_restarts',
-           'score_run', 'most_repaired', 'save_picture', 'save_figures']
+           'score_run', 'most_repaired', 'save_picture', 'save_tasks', 'save_figures']
 
 # %% ../nbs/8_commands/00_runs.ipynb #93e58172
 import warnings
@@ -30,12 +30,14 @@ from .engine.stream import row_source
 from .engine.trainer import check_same_tokenizer, check_start
 from .files import InputError, locate, write_file
 from .network.weights import TRM
+from .puzzles.arc_task import ArcTask, arc_task
 from .puzzles.kinds import puzzle_task
 from .puzzles.published import from_published, published_task
 from .puzzles.splits import make_puzzles
 from .thinking.confidence import evaluate_tries
 from .thinking.halting import halting, show_halting
 from .thinking.scores import evaluate, row_texts, summarize, writes
+from .thinking.tasks import show_thinking
 from .thinking.watch import repaired, show_first_right, show_groups
 from .thinking.watch import show_steps, show_strip, step_preds
 from .training.canvas import text_task
@@ -90,6 +92,7 @@ def make_task(
     if c.task=='text':
         tok = from_first(lambda: run_tokenizer(c, run, start))
         return text_task(cfg)(cfg, tok, **row_source(c))
+    if c.task=='arc': return arc_task(cfg, run, start)
     kind = puzzle_task(cfg)
     return kind(cfg, from_first(lambda: run_boards(cfg, run)), read=read_table)
 
@@ -125,6 +128,7 @@ def named_task(
     if named=='own':
         raise InputError(f"{run}: was trained on a task of its own; should be opened in Python, "
                          "by open_run with task=, the class of that task")
+    if named=='arc': return ArcTask.open(run, cfg)
     if named!='text': return puzzle_task(cfg).open(run, cfg, read=read_table)
     check_tokenizer(locate(run, 'tokenizer.json'))
     return text_task(cfg).open(run, cfg, **row_source(cfg.train))
@@ -343,6 +347,23 @@ def _save_scores(folder, run, df):
     if 'q' in df:
         show_halting(df)
         save_picture(folder/'halting.png')
+
+# %% ../nbs/8_commands/00_runs.ipynb #3585d863
+def save_tasks(
+    run,      # a run folder
+    model:TRM, task, # as `open_run` gives them
+    split:str='test',# split of the examples
+    n:int=4,  # examples
+): # list of paths
+    "Write figures of a run on ARC into its folder: questions, the answer of each step, the truth"
+    folder = figures_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    show_thinking(model, task, split, n)
+    save_picture(folder/'steps.png')
+    if (Path(run)/'metrics.csv').is_file():
+        show_curves(run).set_yscale('log')
+        save_picture(folder/'curves.png')
+    return sorted(folder.glob('*.png'))
 
 # %% ../nbs/8_commands/00_runs.ipynb #c3b18a3a
 def save_figures(

@@ -375,7 +375,7 @@ def fit(self:Trainer): # the trainer
 
 # %% ../../nbs/7_engine/04_trainer.ipynb #2519af72
 not_in_weights = ('n_recurrence','n_cycles','n_latent','detach','full_bptt','checkpoint',
-                  'vocab_size','seq_len')  # the last two follow from the task
+                  'vocab_size','seq_len','puzzle_kinds')  # the last three follow from the task
 
 def check_start(
     start,      # a run
@@ -404,7 +404,7 @@ def load_start(self:Trainer): # None; raises `InputError`
         raise InputError(f"{self.start}: has {theirs.seq_len} positions; should have "
                          f"{self.cfg.model.seq_len}, to start from")
     path = locate(self.start, 'model.safetensors')
-    fill(self.model, read_tensors(path), path)
+    fill(self.model, self.model.adapt(read_tensors(path)), path)
     if self.ema: self.ema.module.load_state_dict(self.model.state_dict())
 
 @patch

@@ -105,6 +105,14 @@ def fill(
     model.load_state_dict(sd)
     return model
 
+# %% ../../nbs/3_network/05_weights.ipynb #2c43872f
+@patch
+def adapt(self:TRM,
+    sd:dict, # weights of another network, by name
+): # dict of weights for this network
+    "Weights to start from; a subclass may enlarge what has grown"
+    return sd
+
 # %% ../../nbs/3_network/05_weights.ipynb #3b76da14
 @patch
 def save_pretrained(self:TRM,

@@ -24,7 +24,7 @@ class Example(NamedTuple):
 arc_colors = ['#000000', '#0074d9', '#ff4136', '#2ecc40', '#ffdc00',  # 0 to 4
               '#aaaaaa', '#f012be', '#ff851b', '#7fdbff', '#870c25']  # 5 to 9
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #8dbb07fe
+# %% ../../nbs/5_puzzles/14_grids.ipynb #f19f2346
 def draw_grid(
     grid,    # (height,width), colours 0 to 9; None: a question mark
     ax=None, # where to draw; None: a new figure
@@ -34,8 +34,8 @@ def draw_grid(
     if ax is None: _,ax = plt.subplots(figsize=(.3*w+.2, .3*h+.2))
     if grid is None: ax.text(1, 1, '?', ha='center', va='center', fontsize=16)
     else: ax.imshow(grid, cmap=ListedColormap(arc_colors), vmin=0, vmax=9)
-    for lines,n in ((ax.axhline, h),(ax.axvline, w)):
-        for i in range(n+1): lines(i-.5, color='#555555', lw=.5)
+    for i in range((h+1)*(grid is not None)): ax.axhline(i-.5, color='#555555', lw=.5)
+    for i in range((w+1)*(grid is not None)): ax.axvline(i-.5, color='#555555', lw=.5)
     ax.set(xticks=[], yticks=[], xlim=(-.5,w-.5), ylim=(h-.5,-.5), aspect='equal')
     return ax
 
@@ -116,7 +116,7 @@ def _toy_row(kind, colors, rng, width=10):
     else: row[:] = rng.choice([0,*colors], width)
     return row
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #bc8f9e63
+# %% ../../nbs/5_puzzles/14_grids.ipynb #98ef7cb4
 def toy_tasks(
     n:int=8,    # how many
     seed:int=0, # of what is drawn
@@ -127,7 +127,10 @@ def toy_tasks(
     for i in range(n):
         kind = [*_rules][i%len(_rules)]
         colors = rng.permutation(np.arange(1, 10))[:2].tolist()
-        rows = [_toy_row(kind, colors, rng) for _ in range(pairs+1)]
-        found = [Example(r[None], _rules[kind](r, colors)[None].astype(np.uint8)) for r in rows]
+        rows = {}
+        while len(rows)<=pairs:  # all different
+            row = _toy_row(kind, colors, rng)
+            rows[row.tobytes()] = row
+        found = [Example(r[None], _rules[kind](r, colors)[None].astype(np.uint8)) for r in rows.values()]
         tasks[f'{kind}_{i}'] = dict(train=found[:pairs], test=found[pairs:])
     return tasks

@@ -9,6 +9,7 @@ __all__ = ['PrefixConfig', 'PrefixTRM']
 from dataclasses import dataclass
 
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
@@ -49,11 +50,14 @@ class PrefixTRM(TRM):
         self.puzzle = nn.Embedding.from_pretrained(vectors, freeze=False, sparse=len(vectors)>1)
 
     def embed_batch(self, batch):
-        ids,p = batch['input_ids'],self.cfg.puzzle_tokens
-        vector = self.puzzle(batch.get('puzzle_ids', ids.new_zeros(len(ids))))
-        front = F.pad(vector[:,None], (0,0,0,p-1))
-        e = torch.cat([front, self.embed(ids)], 1)
+        e = torch.cat([self.front(batch), self.embed(batch['input_ids'])], 1)
         return self.add_positions(e, slice(e.shape[1]))
+
+    def front(self, batch): # (b,puzzle_tokens,d)
+        "The rows in front of the board"
+        ids = batch['input_ids']
+        vector = self.puzzle(batch.get('puzzle_ids', ids.new_zeros(len(ids))))
+        return F.pad(vector[:,None], (0,0,0,self.cfg.puzzle_tokens-1))
 
     def context(self, batch):
         front = self.cfg.puzzle_tokens,0
@@ -61,3 +65,13 @@ class PrefixTRM(TRM):
         return super().context(longer)
 
     def read_out(self, y): return super().read_out(y[:,self.cfg.puzzle_tokens:])
+
+# %% ../../nbs/5_puzzles/12_prefix.ipynb #250389fe
+@patch
+def adapt(self:PrefixTRM,
+    sd:dict, # weights of a network with at most as many vectors
+): # dict of weights for this network
+    "Weights of a network with fewer vectors; the new ones are zero"
+    old = sd.get('puzzle.weight')
+    more = self.cfg.puzzle_kinds-(self.cfg.puzzle_kinds if old is None else len(old))
+    return sd | {'puzzle.weight': F.pad(old, (0,0,0,more))} if more>0 else sd
