@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # classes that a config.json may name, and their modules: nothing else is ever imported for a file
 networks = dict(TRM='trm.network.weights', SymbolTRM='trm.puzzles.symbols',
-                UnitTRM='trm.puzzles.units', PrefixTRM='trm.puzzles.prefix')
+                UnitTRM='trm.puzzles.units', PrefixTRM='trm.puzzles.prefix',
+                ToldTRM='trm.puzzles.told')
 
 _places = dict(TRM='network.weights', Config='config', get_preset='config',
                Trainer='engine.trainer', open_run='runs', evaluate='thinking.scores',

@@ -69,7 +69,7 @@ def find_tasks(
                              "should be in one")
     return tasks | extra,[*extra]
 
-# %% ../../nbs/5_puzzles/17_arc_task.ipynb #aa966313
+# %% ../../nbs/5_puzzles/17_arc_task.ipynb #e6af02f5
 @patch
 def _augment(self:ArcTask):
     "The augmentations of each task, and the number of its first vector"
@@ -77,7 +77,8 @@ def _augment(self:ArcTask):
     moves = range(8) if self.shape[0]==self.shape[1] else kept_shape
     n = c.augmentations if c.augment else 1
     self.augmented = {k: augmentations(self.tasks[k], n, c.seed, moves) for k in self.names}
-    ends = np.cumsum([0,*map(len, self.augmented.values())])
+    told = getattr(self.cfg.model, 'told', False)  # one vector a task?
+    ends = np.cumsum([0,*(1 if told else len(a) for a in self.augmented.values())])
     self.first = dict(zip(self.names, ends.tolist()))
     self.network_settings = dict(puzzle_kinds=int(ends[-1]))
 
@@ -100,31 +101,32 @@ def pairs_of(self:ArcTask,
     known = [e for e in t['test'] if e.output is not None]
     return t['train']+(known if self.split_of(name)=='train' else [])
 
-# %% ../../nbs/5_puzzles/17_arc_task.ipynb #553820c5
+# %% ../../nbs/5_puzzles/17_arc_task.ipynb #2596f980
 @patch
 def row(self:ArcTask,
     name:str, # of a task
     k:int,    # number of the augmentation
     pair,     # an `Example` of it
     u=None,   # two uniform numbers for the place on the canvas; None: the corner
-): # tokens of the question, labels (-100 on padding; None where not known), number of the vector
+): # dict: `input_ids`, `labels` (-100 on padding; None where not known), `puzzle_ids`, ...
     "A pair as the network is shown it"
     a = self.augmented[name][k]
     e = type(pair)(*map(a.apply, pair))
     at = (0,0) if u is None else pick_place(e, self.shape, u)
     x,y = (None if g is None else lay_out(g, self.shape, at).astype(np.int64) for g in e)
-    return x,None if y is None else np.where(y==0, -100, y),self.first[name]+k
+    told = getattr(self.cfg.model, 'told', False)
+    row = dict(input_ids=x, labels=None if y is None else np.where(y==0, -100, y),
+               puzzle_ids=self.first[name]+k*(not told))
+    return row | (dict(moves=a.move, colors=np.array(a.colors)) if told else {})
 
-# %% ../../nbs/5_puzzles/17_arc_task.ipynb #3ba113a1
+# %% ../../nbs/5_puzzles/17_arc_task.ipynb #7eeb0696
 def stack_rows(
     rows, # as `ArcTask.row` gives them
     **more, # columns of the batch
 ): # dict of tensors
     "Rows as a batch"
-    x,y,ids = zip(*rows)
-    batch = dict(input_ids=torch.from_numpy(np.stack(x)), puzzle_ids=torch.tensor(ids))
-    if all(o is not None for o in y): batch['labels'] = torch.from_numpy(np.stack(y))
-    return batch | more
+    names = [k for k in rows[0] if rows[0][k] is not None]
+    return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in names} | more
 
 # %% ../../nbs/5_puzzles/17_arc_task.ipynb #68e7f429
 @patch

@@ -26,7 +26,10 @@ class PrefixConfig(ModelConfig):
     network = 'PrefixTRM'
 
     @property
-    def positions(self): return self.puzzle_tokens+self.seq_len
+    def in_front(self): return self.puzzle_tokens  # of a subclass more
+
+    @property
+    def positions(self): return self.in_front+self.seq_len
 
     def __post_init__(self):
         super().__post_init__()
@@ -53,18 +56,18 @@ class PrefixTRM(TRM):
         e = torch.cat([self.front(batch), self.embed(batch['input_ids'])], 1)
         return self.add_positions(e, slice(e.shape[1]))
 
-    def front(self, batch): # (b,puzzle_tokens,d)
-        "The rows in front of the board"
+    def front(self, batch): # (b,in_front,d)
+        "The rows that stand in front of the board"
         ids = batch['input_ids']
         vector = self.puzzle(batch.get('puzzle_ids', ids.new_zeros(len(ids))))
-        return F.pad(vector[:,None], (0,0,0,self.cfg.puzzle_tokens-1))
+        return F.pad(vector[:,None], (0,0,0,self.cfg.in_front-1))
 
     def context(self, batch):
-        front = self.cfg.puzzle_tokens,0
+        front = self.cfg.in_front,0
         longer = {k: F.pad(v, front, value=1) for k,v in batch.items() if v.ndim==2}
         return super().context(longer)
 
-    def read_out(self, y): return super().read_out(y[:,self.cfg.puzzle_tokens:])
+    def read_out(self, y): return super().read_out(y[:,self.cfg.in_front:])
 
 # %% ../../nbs/5_puzzles/12_prefix.ipynb #250389fe
 @patch
