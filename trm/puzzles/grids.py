@@ -116,7 +116,7 @@ def _toy_row(kind, colors, rng, width=10):
     else: row[:] = rng.choice([0,*colors], width)
     return row
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #98ef7cb4
+# %% ../../nbs/5_puzzles/14_grids.ipynb #2072a572
 def toy_tasks(
     n:int=8,    # how many
     seed:int=0, # of what is drawn
@@ -131,6 +131,7 @@ def toy_tasks(
         while len(rows)<=pairs:  # all different
             row = _toy_row(kind, colors, rng)
             rows[row.tobytes()] = row
-        found = [Example(r[None], _rules[kind](r, colors)[None].astype(np.uint8)) for r in rows.values()]
+        answers = [_rules[kind](r, colors).astype(np.uint8) for r in rows.values()]
+        found = [Example(r[None], a[None]) for r,a in zip(rows.values(), answers)]
         tasks[f'{kind}_{i}'] = dict(train=found[:pairs], test=found[pairs:])
     return tasks
