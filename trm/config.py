@@ -419,7 +419,7 @@ presets |= dict(
                 train=_arc_paper),
     arc2 = dict(about='the paper on ARC-AGI-2, about three days on four H100', own_data=True,
                 network='PrefixTRM', model=_paper | dict(n_latent=4, puzzle_tokens=16),
-                train=_arc_paper))
+                train=_arc_paper | dict(steps=726_000)))
 
 # %% ../nbs/3_network/00_config.ipynb #7f39e7bd
 def get_preset(name:str):
