@@ -1,9 +1,11 @@
 "ARC: files, the published layout, and tasks through all commands, in this process"
 import hashlib
 import json
+import subprocess
 
 import pytest
 from conftest import shared
+from test_training import env, last, torchrun
 
 from trm.cli import trm_eval, trm_solve, trm_train
 from trm.config import apply_sets, get_preset
@@ -132,6 +134,16 @@ def test_a_run_resumes_to_the_bit(toys, tmp_path):
     trm_train(['arc_1d', '--data', str(toys), '--out', str(again), '--sets', f'{tiny} steps=8 min_lr=1'])
     a, b = (open_run(r)[0].state_dict() for r in (parts, again))
     assert all((a[k]==b[k]).all() for k in a)
+
+
+def test_two_processes_are_one(toys, tmp_path):
+    "Each process sees half of the rows, and moves the vectors of all"
+    args = ['arc_1d', '--data', str(toys), '--sets', f'{tiny} steps=12 eval_every=12 save_every=12 precision=float64']
+    trm_train([*args, '--out', str(tmp_path/'one')])
+    r = subprocess.run(torchrun(2, args, tmp_path/'two'), capture_output=True, text=True, timeout=300, env=env)
+    assert r.returncode==0, r.stderr[-3000:]
+    a, b = last(tmp_path/'two'), last(tmp_path/'one')
+    for k in b: assert (a[k].double()-b[k].double()).abs().max()<1e-7, k
 
 
 def test_questions_are_never_trained_on(toys):

@@ -20,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import TrainConfig
 from ..files import InputError
 from ..network.model import TRM
+from ..training.loop import all_parts
+from ..training.optimizer import sparse_tables
 
 # %% ../../nbs/7_engine/03_device.ipynb #233a604d
 def pick_device(
@@ -120,6 +122,9 @@ class Distributed(DistributedDataParallel):
     ):
         names = signature(DistributedDataParallel).parameters
         sync = 'forward_sync_buffers' if 'forward_sync_buffers' in names else 'broadcast_buffers'
+        ids = {id(t) for t in sparse_tables(model)}  # theirs are gathered by `train_step`
+        names = [n for n,p in model.named_parameters() if id(p) in ids]
+        self._set_params_and_buffers_to_ignore_for_model(model, names)
         super().__init__(model, gradient_as_bucket_view=True, **{sync: False})
 
     def think(self, *args, **kw): return TRM.think(self, *args, **kw)  # each step a call of this
@@ -134,10 +139,7 @@ def gather_rows(
     world:int,      # processes
 ): # (world·b,...): the rows of all of them; rank r has rows r, r+world, ...
     "Put together what is spread over processes"
-    if world==1: return t
-    parts = [torch.empty_like(t) for _ in range(world)]
-    dist.all_gather(parts, t.contiguous())
-    return torch.stack(parts, 1).flatten(0,1)
+    return t if world==1 else torch.stack(all_parts(t, world), 1).flatten(0,1)
 
 # %% ../../nbs/7_engine/03_device.ipynb #3f7fe445
 def from_first(
