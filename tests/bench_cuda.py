@@ -4,8 +4,10 @@
     python tests/bench_cuda.py train --preset sudoku_fast --data FOLDER  train for --minutes; call again to go on where it was
     python tests/bench_cuda.py score --preset sudoku_fast --data FOLDER  the test file: by step, and with restarts
     python tests/bench_cuda.py train --preset maze_hard --data FOLDER    the same for mazes
+    python tests/bench_cuda.py train --preset arc1 --data evaluation_challenges.json --sets "extra=training_challenges.json"   and for ARC
 
-FOLDER holds a train and a test file. The runs and what is needed to go on with them are under --out, which must stay where it is between
+FOLDER holds a train and a test file. Of ARC the score is by votes of --restarts augmentations; 16 of each task are trained on here, since the
+vectors of a thousand are 2 GB. The runs and what is needed to go on with them are under --out, which must stay where it is between
 two calls. What is worth keeping is copied to --back as soon as it is there: results_*.json, metrics.csv, and config.json with weights in
 bfloat16 (at most 14 MB). From a checkout nothing needs to be installed but the requirements. On a CPU it can be tried with a small --sets.
 """
@@ -40,7 +42,9 @@ from trm.training.loop import autocast, train_step
 
 
 # what fits into 80 GB: 900 cells keep about 67 KB each for every application of the block
-memory = dict(maze_hard='batch_size=96 save_every=50 eval_every=500 eval_rows=64')
+memory = dict(maze_hard='batch_size=96 save_every=50 eval_every=500 eval_rows=64',
+              arc1='batch_size=128 augmentations=16 save_every=50 eval_every=500 eval_rows=64')
+memory['arc2'] = memory['arc1']
 
 
 def keep(a, name, res):
@@ -100,10 +104,22 @@ def train(a):
                                       curve=[(r['step'], r['seconds'], r['valid_exact']) for r in log if 'valid_exact' in r]))
 
 
+def score_tasks(a, model, task):
+    "The test tasks of ARC, by votes"
+    from trm.thinking import tasks as T
+    dev = next(model.parameters()).device
+    with autocast(dev, 'auto'): answers = T.answer_tasks(model, task, 'test', a.restarts)
+    for n in {1, a.restarts}:
+        votes = T.count_votes(answers[answers.augmentation<n])
+        keep(a, f'score_{a.preset}_{n}', dict(preset=a.preset, augmentations=n) | T.summarize_tasks(T.score_tasks(votes, task, 'test')))
+    T.write_submission(votes, task, Path(a.back)/'submission.json', 'test')
+
+
 @torch.no_grad()
 def score(a):
     "All test boards, by step; and some with restarts, by selector"
     model, task = open_run(Path(a.out)/a.preset, a.data)
+    if hasattr(task, 'in_split'): return score_tasks(a, model, task)
     dev, name = next(model.parameters()).device, f'score_{a.preset}'
     with autocast(dev, 'auto'): df = evaluate(model, task, 'test', None, a.limit, batch_size=a.batch_size)
     out = dict(preset=a.preset, n=int(df.row.nunique()), seconds=time.perf_counter()-a.began, by_step=df.groupby('step').exact.mean().to_dict())
