@@ -360,22 +360,31 @@ def _ask_tasks(model, task, split, steps, most):
     def bar(batches): return tqdm(batches, disable=None, unit='batch')
     return count_votes(answer_tasks(model, task, split, most, steps, bar))
 
-def _eval_tasks(run, model, task, split, steps, most, json, predictions):
-    from trm.runs import save_tasks
+def _score_tasks(model, task, split, steps, most):
+    "The votes, and their scores: of all answers, and by step without votes"
     from trm.thinking.scores import evaluate
-    from trm.thinking.tasks import report_tasks, score_tasks, summarize_tasks, write_submission
-    began = time.perf_counter()
+    from trm.thinking.tasks import score_tasks, summarize_tasks
+    began,n = time.perf_counter(),len(task.check_known(split))
     votes = _ask_tasks(model, task, split, steps, most)
+    share = n/(n+task.left_out(split))  # what does not fit is wrong
+    once = evaluate(model, task, split, steps and [steps]).groupby('step').exact.mean()*share
     s = summarize_tasks(score_tasks(votes, task, split))
-    once = evaluate(model, task, split).groupby('step').exact.mean().round(5)
-    s |= dict(split=split, steps=steps or model.cfg.n_recurrence, augmentations=most or 'all',
-              by_step=once.to_dict(), seconds=round(time.perf_counter()-began, 1))
+    return votes,s | dict(split=split, steps=steps or model.cfg.n_recurrence, restarts=1,
+                          augmentations=most or 'all', by_step=once.round(5).to_dict(),
+                          left_out=task.left_out(split),
+                          seconds=round(time.perf_counter()-began, 1))
+
+# %% ../nbs/8_commands/03_cli.ipynb #ae0bbf10
+def _eval_tasks(run, model, task, split, steps, most, limit, json, predictions):
+    from trm.runs import save_tasks
+    from trm.thinking.tasks import report_tasks, write_submission
+    if limit: raise InputError(f"limit={limit}: tasks of ARC are asked whole; should be left out")
+    votes,s = _score_tasks(model, task, split, steps, most)
     _say(report_tasks(s, split))
     if json: _write_scores(json, s, model)
     if predictions: write_submission(votes, task, predictions, split)
     _say('figures:', *save_tasks(run, model, task, split))
 
-# %% ../nbs/8_commands/03_cli.ipynb #ae0bbf10
 def _solve_tasks(model, task, file, steps, most, predictions):
     from trm.puzzles.arc import read_tasks
     from trm.thinking.tasks import write_submission
@@ -401,7 +410,7 @@ def trm_eval(
     select:str='rules', # whose answer counts: halt, first, majority, residual or rules
     limit:int=None,  # so many problems
     json:str=None,   # write the scores to this file
-    predictions:str=None, # write problems and answers to this file, a line of JSON for each
+    predictions:str=None, # write problems and answers here, as lines of JSON; of ARC a submission
     published:str='',# RUN is a checkpoint of the paper's code, and this the json of its settings
 ):
     "Score a trained model on held-out problems"
@@ -412,13 +421,14 @@ def trm_eval(
     figures_folder(run)
     for k,path in dict(json=json, predictions=predictions).items():
         if path: check_place(path, k)
-    other = _other_data(data, task)
+    other = data if hasattr(task, 'in_split') else _other_data(data, task)
     if other or problem or solution:
         model,task = _open_model(run, published, other, problem=problem, solution=solution)
-    _say('data:', data or own_data(run, task))
+    kept = f'{run}/tasks.json' if hasattr(task, 'in_split') else ''  # a run on ARC keeps its tasks
+    _say('data:', data or kept or own_data(run, task))
     split = pick_split(split, task, other)
     if hasattr(task, 'in_split'):
-        return _eval_tasks(run, model, task, split, steps, restarts, json, predictions)
+        return _eval_tasks(run, model, task, split, steps, restarts, limit, json, predictions)
     df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))
     if json: _write_scores(json, s, model)
     if predictions: _write_predictions(predictions, df, model, task)

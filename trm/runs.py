@@ -30,7 +30,7 @@ from .engine.stream import row_source
 from .engine.trainer import check_same_tokenizer, check_start
 from .files import InputError, locate, write_file
 from .network.weights import TRM
-from .puzzles.arc_task import ArcTask, arc_task
+from .puzzles.arc_runs import ArcTask, arc_task
 from .puzzles.kinds import puzzle_task
 from .puzzles.published import from_published, published_task
 from .puzzles.splits import make_puzzles

@@ -24,7 +24,7 @@ def train_command(
     if cfg.preset not in presets: return 'trained in Python, with settings of its own: config.json'
     found = changed_settings(get_preset(cfg.preset), cfg)
     sets = ' '.join(quote(f'{k}={v}') for k,(_,v) in found.items()
-                    if k not in ('vocab_size','seq_len','data'))
+                    if k not in ('vocab_size','seq_len','puzzle_kinds','data'))
     options = dict(data=Path(cfg.train.data).name, start=str(start), sets=sets)
     asked = [f'--{k} {quote(v)}' for k,v in options.items() if v]
     return ' '.join([f'trm_train {cfg.preset}', *asked])
@@ -64,15 +64,17 @@ def model_card(
 ): # text
     "What a network is, how it was made, and how good it is"
     cfg,d = read_config(run)
-    path,text = Path(run)/'metrics.csv',cfg.train.task=='text'
+    path,kind = Path(run)/'metrics.csv',cfg.train.task
     log = read_metrics(path) if path.is_file() else []
     seconds = f"{log[-1]['seconds']:.0f} s" if log else 'unknown time'
-    data = Path(cfg.train.data).name or ('the bundled problems' if text else 'puzzles made here')
+    made = 'the bundled problems' if kind=='text' else 'puzzles made here'
+    data = Path(cfg.train.data).name or made
+    asks = dict(text='"a problem"', arc='--file TASKS.json --predictions submission.json')
     facts = {k: d.get(k, 'unknown') for k in ('device','commit','torch','python')}
     n = sum(p.numel() for p in TRM.from_pretrained(run).parameters())
     return card.format(
         name=Path(run).name, weights=n, home=home, address=address or run, seconds=seconds,
-        ask='"a problem"' if text else '--board BOARD', seed=cfg.train.seed, data=data,
+        ask=asks.get(kind, '--board BOARD'), seed=cfg.train.seed, data=data,
         command=train_command(cfg, d.get('start', '')), scores=_scores(run, log), **facts)
 
 # %% ../nbs/8_commands/02_sharing.ipynb #e8000010
@@ -84,7 +86,9 @@ def push_run(
     if not str(address).startswith('hf://'):
         raise InputError(f"{address}: no address on the hub; should be hf://owner/name")
     cfg,d = read_config(run)
-    info = d | config_to_dict(cfg.change(data=Path(cfg.train.data).name))
-    paths = [Path(run)/n for n in ('tokenizer.json','puzzles.parquet')]
+    named = {k: Path(getattr(cfg.train, k)).name for k in ('data','extra')}  # without the folders
+    info = d | config_to_dict(cfg.change(**named))
+    belongs = 'tokenizer.json','puzzles.parquet','tasks.json','arc.json'
+    paths = [Path(run)/n for n in belongs]
     files = {p.name: p for p in paths if p.is_file()}
     return TRM.from_pretrained(run).push_to_hub(address, files, model_card(run, address), **info)

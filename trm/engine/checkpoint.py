@@ -143,7 +143,8 @@ def check_folder(
         raise InputError(f"{run}: is already a run; should be another folder, "
                          "or resume=True to go on with it")
     if not run.is_dir(): return
-    ours,logs = ('tokenizer.json','puzzles.parquet','lost+found'),('.log','.out','.err','.txt')
+    ours = 'tokenizer.json','puzzles.parquet','tasks.json','arc.json','lost+found'
+    logs = '.log','.out','.err','.txt'
     there = [p.name for p in run.iterdir()
              if p.name[0]!='.' and p.name not in ours and p.suffix not in logs]
     if there:
@@ -152,6 +153,7 @@ def check_folder(
 # %% ../../nbs/7_engine/00_checkpoint.ipynb #cf0df1e8
 may_differ = dict(
     data='the same rows in another place; they are compared',
+    extra='the same tasks in another place; they are compared',
     problem='the column of these rows', solution='the column of these rows',
     cache='rows are the same with and without it',
     device='the same computation, rounded in another way',

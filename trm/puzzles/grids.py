@@ -24,12 +24,13 @@ class Example(NamedTuple):
 arc_colors = ['#000000', '#0074d9', '#ff4136', '#2ecc40', '#ffdc00',  # 0 to 4
               '#aaaaaa', '#f012be', '#ff851b', '#7fdbff', '#870c25']  # 5 to 9
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #f19f2346
+# %% ../../nbs/5_puzzles/14_grids.ipynb #76fabf86
 def draw_grid(
     grid,    # (height,width), colours 0 to 9; None: a question mark
     ax=None, # where to draw; None: a new figure
 ): # the axes
     "Draw a grid in ARC's colours"
+    if grid is not None and np.size(grid)==0: grid = None  # an answer without a cell
     h,w = (3,3) if grid is None else np.shape(grid)
     if ax is None: _,ax = plt.subplots(figsize=(.3*w+.2, .3*h+.2))
     if grid is None: ax.text(1, 1, '?', ha='center', va='center', fontsize=16)
@@ -39,7 +40,7 @@ def draw_grid(
     ax.set(xticks=[], yticks=[], xlim=(-.5,w-.5), ylim=(h-.5,-.5), aspect='equal')
     return ax
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #5893abb9
+# %% ../../nbs/5_puzzles/14_grids.ipynb #42de7da8
 def draw_task(
     task:dict, # `train` and `test`, lists of `Example`
     axs=None,  # (2,pairs) axes; None: a new figure
@@ -49,7 +50,7 @@ def draw_task(
     pairs = [*task['train'], *task['test']]
     if answers is not None: pairs[len(task['train']):] = map(_answered, task['test'], answers)
     if axs is None:
-        flat = max(np.shape(p.input)[0] for p in pairs)==1  # one-dimensional tasks
+        flat = all(g is None or len(g)==1 for p in pairs for g in p)  # one-dimensional tasks
         size = (2.1*len(pairs),.9) if flat else (1.5*len(pairs),3.2)
         _,axs = plt.subplots(2, len(pairs), figsize=size, squeeze=False)
     for i,(p,column) in enumerate(zip(pairs, axs.T)):
@@ -116,13 +117,14 @@ def _toy_row(kind, colors, rng, width=10):
     else: row[:] = rng.choice([0,*colors], width)
     return row
 
-# %% ../../nbs/5_puzzles/14_grids.ipynb #2072a572
+# %% ../../nbs/5_puzzles/14_grids.ipynb #36af7fbd
 def toy_tasks(
     n:int=8,    # how many
     seed:int=0, # of what is drawn
     pairs:int=3,# examples of each
 ): # dict of tasks by name, `move_0`, `fill_1`, ...
     "Tasks of one row, with known answers"
+    if pairs>8: raise InputError(f"pairs={pairs}: should be at most 8, as rows differ")
     rng,tasks = np.random.default_rng(seed),{}
     for i in range(n):
         kind = [*_rules][i%len(_rules)]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['answer_tasks', 'count_votes', 'score_tasks', 'summarize_tasks', 'report_tasks', 'show_thinking', 'write_submission']
 
-# %% ../../nbs/6_thinking/08_tasks.ipynb #a538705c
+# %% ../../nbs/6_thinking/08_tasks.ipynb #35682e3a
 import json
 
 import numpy as np
@@ -13,49 +13,49 @@ import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 
-from ..files import write_file
+from ..files import InputError, write_file
 from ..network.model import TRM
 from .scores import rows_at_once, wilson
 
-# %% ../../nbs/6_thinking/08_tasks.ipynb #36aeea53
-def _sureness(out, preds):
-    "(b,) how sure a step is: by its halting head, or by its tokens"
-    if out.halt_logits is not None: return out.halt_logits[-1].float().sigmoid()
-    p = out.logits[-1].float().log_softmax(-1).gather(-1, preds[...,None])
-    return p.mean((1,2)).exp()
+# %% ../../nbs/6_thinking/08_tasks.ipynb #33f70566
+def _confidence(out, preds, task):
+    "Of each answer: by the halting head, or by the tokens of its grid"
+    if out.halt_logits is not None: return out.halt_logits[-1].float().sigmoid().tolist()
+    p = out.logits[-1].float().log_softmax(-1).gather(-1, preds[...,None])[...,0].cpu().numpy()
+    inside = [task.in_grid(o) for o in preds.cpu().numpy()]
+    return [float(np.exp(o[i].mean())) if i.any() else 0. for o,i in zip(p, inside)]
 
 @torch.no_grad()
 def answer_tasks(
     model:TRM,     # the model
-    task,          # with `asked`, `stack` and `undo`, such as `ArcTask`
+    task,          # with `asked`, `ask_batch`, `undo` and `in_grid`, such as `ArcTask`
     split:str='test', # split of the questions
     most:int=None, # augmentations of each task; None: all
     steps:int=None,# recursion steps; None: as trained
     progress=iter, # wraps the batches, such as `tqdm`
-): # data frame: task, question, augmentation, grid, sure
+): # data frame: task, question, augmentation, grid, confidence
     "Answer each question of a split under the augmentations of its task"
     device,n = next(model.parameters()).device,rows_at_once(model)
-    where,rows = task.asked(split, most)
-    found = []
+    where,found = task.asked(split, most),[]
     for i in progress(range(0, len(where), n)):
-        batch = {k: v.to(device) for k,v in task.stack(rows[i:i+n]).items()}
+        batch = {k: v.to(device) for k,v in task.ask_batch(where[i:i+n]).items()}
         out = model.think(batch, steps)
         preds = out.logits[-1].argmax(-1)
-        sure = _sureness(out, preds).tolist()
-        for (name,j,a),p,s in zip(where[i:i+n], preds.cpu().numpy(), sure):
+        confidence = _confidence(out, preds, task)
+        for (name,j,a),p,s in zip(where[i:i+n], preds.cpu().numpy(), confidence):
             found.append((name, j, a, task.undo(p, name, a), s))
-    return pd.DataFrame(found, columns=['task','question','augmentation','grid','sure'])
+    return pd.DataFrame(found, columns=['task','question','augmentation','grid','confidence'])
 
-# %% ../../nbs/6_thinking/08_tasks.ipynb #13a77d8f
+# %% ../../nbs/6_thinking/08_tasks.ipynb #62c9cc54
 def count_votes(
     answers:pd.DataFrame, # as `answer_tasks` gives them
-): # data frame: task, question, grid, votes, sure (on average); the best of each question first
-    "The different answers of each question, by votes, then by how sure the network was"
+): # data frame: task, question, grid, votes, mean confidence; the best of each question first
+    "The different answers of each question, by votes, then by confidence"
     df = answers[answers.grid.map(np.size)>0]
     key = df.grid.map(lambda g: (g.shape, g.tobytes()))
     df = df.assign(key=key).groupby(['task','question','key'], sort=False)
-    df = df.agg(grid=('grid','first'), votes=('sure','size'), sure=('sure','mean')).reset_index()
-    order = ['task','question','votes','sure']
+    df = df.agg(grid=('grid','first'), votes=('confidence','size'), confidence=('confidence','mean')).reset_index()
+    order = ['task','question','votes','confidence']
     df = df.sort_values(order, ascending=[True,True,False,False], kind='stable')
     return df.drop(columns='key').reset_index(drop=True)
 
@@ -76,13 +76,15 @@ def score_tasks(
         rows.append((name, task.kinds[name], *shares))
     return pd.DataFrame(rows, columns=['task','kind','pass@1','pass@2','pass@all'])
 
-# %% ../../nbs/6_thinking/08_tasks.ipynb #80b7b2d5
+# %% ../../nbs/6_thinking/08_tasks.ipynb #72a83d48
 def summarize_tasks(
     scores:pd.DataFrame, # as `score_tasks` gives them
 ): # dict of plain values, `exact` first: it is pass@2
-    "The scores of all tasks with their 95 % intervals, and by kind"
+    "The scores of all tasks with their 95 % intervals (as if a task were right or wrong), and by kind"
+    if not len(scores): raise InputError("no task with known answers; should have solutions")
     n,names = len(scores),['pass@2','pass@1','pass@all']
-    s = dict(exact=round(float(scores['pass@2'].mean()), 5)) | dict(n=n)
+    exact = float(scores['pass@2'].mean())
+    s = dict(exact=round(exact, 5), exact_interval=[round(x, 5) for x in wilson(exact, n)], n=n)
     for k in names:
         share = float(scores[k].mean())
         low,high = wilson(share, n)
@@ -98,8 +100,8 @@ def report_tasks(
     "A table by kind, and the scores of all in a line"
     table = pd.DataFrame(s['by_kind']).T.astype(dict(n=int)).round(3).to_string()
     low,high = s['pass@2_interval']
-    return (f"{table}\npass@2 {s['pass@2']:.4f} (95 %: {low:.4f} to {high:.4f}) of {s['n']} tasks "
-            f"of the {split} split; pass@1 {s['pass@1']:.4f}, pass@all {s['pass@all']:.4f}")
+    return (f"{table}\npass@2 {s['pass@2']:.4f} (95 %: {low:.4f} to {high:.4f}) of {s['n']} tasks"
+            f"{f' of the {split} split' if split!='all' else ''}; pass@1 {s['pass@1']:.4f}, pass@all {s['pass@all']:.4f}")
 
 # %% ../../nbs/6_thinking/08_tasks.ipynb #ed910108
 def show_thinking(
