@@ -3,7 +3,7 @@ GOAL = .95
 
 
 class Clock:
-    "Training seconds, looks that do not count, and when the goal was reached"
+    "Training seconds, looks that do not count, and when the goal was reached: at the first of two looks in a row, or at the last look"
     def __init__(self, score, limit=None):
         self.score, self.limit, self.seconds, self.next, self.hit, self.curve = score, limit, 0., .5, None, []
 
@@ -14,8 +14,13 @@ class Clock:
         if self.seconds<self.next and not over: return False
         self.next = 1.5*self.seconds
         self.curve.append((step, round(self.seconds, 2), *self.score(over)))
-        if self.curve[-1][2]>=GOAL: self.hit = self.seconds
-        return self.hit is not None or over
+        again = self.hit is not None
+        if self.curve[-1][2]<GOAL: self.hit = None
+        elif not again: self.hit = self.seconds
+        return over or again and self.hit is not None
+
+    @property
+    def weights(self): return self.curve[-1][-1]  # which were better at the last look
 
 
 def no_look(full):

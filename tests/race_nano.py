@@ -45,7 +45,7 @@ class Looks(Callback):
     "The clock of the race: looks are not on it"
     def __init__(self, limit, ema, look=True):
         self.ema, self.steps = ema, 0
-        self.clock = Clock((lambda full: self.score('valid', full, 20)) if look else no_look, limit)
+        self.clock = Clock((lambda full: better(self.score('valid', full, 20))) if look else no_look, limit)
 
     def score(self, split, full=True, size=100):
         model, batches = self.model, batches_of(split, size)
@@ -56,7 +56,7 @@ class Looks(Callback):
         both['averaged'] = found()
         self.ema._restore_original(model)
         model.train()
-        return better(both)
+        return both
 
     def on_train_start(self, trainer, model): self.model, self.start = model, time.perf_counter()
 
@@ -86,5 +86,5 @@ trial = min(asked['limit'], 5)
 decay = half_life(run(trial, .999, False)[1].steps*asked['limit']/trial)
 model, looks = run(asked['limit'], decay, True)
 found = dict(curve=looks.clock.curve, seconds=looks.clock.seconds, hit=looks.clock.hit, steps=looks.steps, ema=decay, parameters=sum(p.numel() for p in model.parameters()),
-             test=looks.score('test')[0] if asked['test'] else None)
+             test=looks.score('test')[looks.clock.weights][0] if asked['test'] else None)
 (folder/'found.json').write_text(json.dumps(found))

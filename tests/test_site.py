@@ -231,3 +231,11 @@ def test_figures_are_described(name):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', [])): continue
         head = [l[2:] for l in source(c).splitlines() if l.startswith('#|') and ':' in l]
         assert source(c).startswith('#|') and isinstance(yaml.safe_load('\n'.join(head)).get('fig-alt'), str), c['id']
+
+
+def test_each_part_shows_its_place_on_the_map():
+    from maps import images, parts
+    for n in parts:
+        first = sorted(root.glob(f'nbs/{n}_*/*.ipynb'))[0]
+        assert f'images/map_{n}.png' in first.read_text(encoding='utf-8'), first
+        assert (images/f'map_{n}.png').is_file()

@@ -113,7 +113,7 @@ class Pairs:
     more:str=''   # column that continues the problem, where it is not blank
     read:object=field(default=read_batches, repr=False) # reads a file, as `read_batches` does
     json_chats:tuple=() # columns of text that hold chats as JSON
-    roles:dict=field(default_factory=dict)   # how often who speaks, in the first chats
+    roles:dict=field(default_factory=dict)   # how often each speaker occurs, in the first chats
     folders:list=field(default_factory=list) # columns that folders give, of each file
     group:str=''  # column whose value keeps rows in one split; empty: none
 
@@ -228,7 +228,7 @@ known_roles = dict(asks=['user','human','prompter'],
 
 # %% ../../nbs/2_data/05_pairs.ipynb #bd162b6a
 def _first_roles(f, schema, name, text):
-    "How often who speaks in the first chats of a column"
+    "How often each speaker occurs in the first chats of a column"
     if text: chats = map(_json_chat, _first_cells(f, name))
     else:
         role,_ = _chat_keys(schema.field(name).type)
@@ -240,7 +240,7 @@ def _first_roles(f, schema, name, text):
 
 # %% ../../nbs/2_data/05_pairs.ipynb #03ccdd61
 def _check_roles(f, schema, texts, *columns):
-    "How often who speaks in the first chats; refused if nobody asks or nobody answers"
+    "How often each speaker occurs in the first chats; refused if nobody asks or nobody answers"
     chats = [c for c in dict.fromkeys(columns) if _chat_keys(schema.field(c).type)]
     roles = sum((_first_roles(f, schema, c, c in texts) for c in chats), Counter())
     if len(chats)<len({*columns}): return dict(roles)  # the other half is text
@@ -259,7 +259,7 @@ def open_pairs(
     problem:str=None,   # column of the problems, where it cannot be guessed
     solution:str=None,  # column of the solutions, where it cannot be guessed
 ): # `Pairs`
-    "Find the files and their columns; read footers, no rows"
+    "Find the files and their columns; read footers, and of chats the first cells"
     if isinstance(path, Pairs): return path
     problem,solution = problem or None,solution or None
     files,groups,folders,extra,more = find_files(path),[],[],None,None

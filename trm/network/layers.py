@@ -46,7 +46,7 @@ def linear(
 def rotary_table(
     seq_len:int,      # positions
     dim:int,          # numbers per head, even
-    base:float=1e4,   # wavelength of the slowest pair, over 2π
+    base:float=1e4,   # bound of the wavelengths, over 2π
 ): # (2, seq_len, dim): cosines and sines
     "Angles of the rotary embedding; number i is paired with number i + dim/2"
     freq = base**-(torch.arange(0, dim, 2, device='cpu')/dim)  # numbers, even for a model on `meta`

@@ -28,7 +28,7 @@ def sudoku_chars(
     side:int, # cells on a side of the board, at most 35
 ): # the blank and the digits, as one string
     "The alphabet of a Sudoku"
-    if not 1<=side<=35: raise InputError(f"side={side}: too few characters; should be at most 35")
+    if not 1<=side<=35: raise InputError(f"side={side}: should be from 1 to 35")
     return '.123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'[:side+1]
 
 # %% ../../nbs/5_puzzles/00_board.ipynb #fc3b17fc
