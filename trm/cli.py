@@ -320,7 +320,7 @@ def _report_twins(s):
 def report_halting(
     h:dict, # as `halting` gives it
 ): # text
-    "What it would save to stop early, and what it would cost"
+    "What stopping early would save, and what it would cost"
     return (f"halting: {h['mean_steps']:.2f} steps on average, exact {h['exact']:.4f}; "
             f"calibration error {h['calibration_error']:.3f}")
 
