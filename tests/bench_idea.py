@@ -18,7 +18,7 @@ from trm.engine.checkpoint import provenance
 
 chapter = 'nbs/1_idea/00_idea.ipynb'
 # cells and lines that draw, print, read results or train the chapter's own model
-skipped = r'^#\| fig-alt|^torch\.manual_seed|^pd\.read'
+skipped = r'^#\| (fig-alt|code-fold)|^torch\.manual_seed|^pd\.read'
 shown = r'^(print|right = |for name).*\n?'
 
 
