@@ -4,9 +4,9 @@
 
 All on one machine, one after the other, on as many threads as OMP_NUM_THREADS says. Every arm gets the same batches of 32 (same seed, same
 symmetries and clues), is looked at on the same 200 validation boards after .5 seconds of training and whenever its seconds are half as many
-again, and is scored on its raw and on its averaged weights, of which the better count, and these on the test too. It is there at the first of two
-looks in a row that find 95 % (190 of 200 may be luck), or at its last look. A look that finds less than half of the first 20 boards right ends there. Looking is not on
-the clock; the first step is. An arm that has not reached 95 % is stopped at LIMIT times the seconds of the
+again, and is scored on its raw and on its averaged weights, of which the better count, and these on the test too. It is there at the first of
+two looks in a row that find 95 % (190 of 200 may be luck), or at its last look. A look that finds less than half of the first 20 boards right
+ends there. Looking is not on the clock; the first step is. An arm that has not reached 95 % is stopped at LIMIT times the seconds of the
 preset. What was reached is scored on 500 test boards.
 
 Each arm has its learning rate from four, a factor of about three apart, that seed 0 tries: the soonest at 95 %, or else the most exact, or
