@@ -11,7 +11,7 @@ from trm.cli import trm_eval, trm_solve, trm_train
 from trm.config import apply_sets, get_preset
 from trm.files import InputError, read_json
 from trm.puzzles.arc import kinds_of, read_tasks, write_tasks
-from trm.puzzles.arc_task import ArcTask
+from trm.puzzles.arc_runs import ArcTask
 from trm.puzzles.augment import Augmentation, augmentations, task_key
 from trm.puzzles.grids import crop, lay_out, toy_tasks
 from trm.runs import open_run
@@ -110,12 +110,51 @@ def test_other_tasks_are_refused_and_can_be_added(run, toys, tmp_path, capsys):
     write_tasks(toy_tasks(12), more)
     line = said(trm_eval, [str(run), '--data', str(more)], capsys)
     assert 'is no task of this run' in line and '--start' in line
+    line = said(trm_train, ['arc_1d', '--data', str(more), '--out', str(tmp_path/'other'), '--start', str(run), '--sets', f'{tiny} seed=1'], capsys)
+    assert 'belong to other augmentations' in line
     second = tmp_path/'second'
     trm_train(['arc_1d', '--data', str(more), '--out', str(second), '--start', str(run), '--sets', f'{tiny} vectors_first=3'])
     (before, old), (after, new) = open_run(run), open_run(second)
     assert len(new.names)==12 and {k: new.first[k] for k in old.first}==old.first
     assert len(after.puzzle.weight)>len(before.puzzle.weight)
     trm_eval([str(second), '--data', str(more), '--split', 'all'])
+
+
+def test_answers_that_were_trained_on_are_never_scored(toys, tmp_path, capsys):
+    "Not by their own run, not by one that starts from it, and not when they are asked for"
+    both, own, run = toy_tasks(20), tmp_path/'own.json', tmp_path/'run'
+    extra = tmp_path/'extra.json'
+    write_tasks({k: t for i, (k, t) in enumerate(both.items()) if i<8}, own)
+    write_tasks({k: t for i, (k, t) in enumerate(both.items()) if i>=8}, extra)
+    trm_train(['arc_1d', '--data', str(own), '--out', str(run), '--sets', f'{tiny} extra={extra}'])
+    _, task = open_run(run)
+    learned = {k for k in task.extra if task.split_of(k)=='train'}
+    assert learned and {k for k, *_ in task.questions('test')}==set(read_tasks(own)) and not learned & {k for k, *_ in task.questions('all')}
+    assert all(len(task.pairs_of(k))==4 for k in learned) and all(len(task.pairs_of(k))==3 for k in read_tasks(own))
+    line = said(trm_eval, [str(run), '--data', str(extra)], capsys)
+    assert 'its answer trained on' in line
+    trm_train(['arc_1d', '--data', str(own), '--out', str(tmp_path/'next'), '--start', str(run), '--sets', tiny])
+    _, later = open_run(tmp_path/'next')
+    assert later.extra==task.extra and not learned & {k for k, *_ in later.questions('all')}
+    line = said(trm_train, ['arc_1d', '--data', str(extra), '--out', str(tmp_path/'third'), '--start', str(run), '--sets', tiny], capsys)
+    assert 'its answer was trained on' in line
+
+
+def test_answers_that_become_known(tmp_path):
+    "A solution file that is put beside the tasks later is read, also if an answer is larger than the canvas"
+    tasks = toy_tasks(6)
+    path = tmp_path/'my_challenges.json'
+    write_tasks({k: t | dict(test=[e._replace(output=None) for e in t['test']]) for k, t in tasks.items()}, path)
+    other = tmp_path/'helps.json'
+    write_tasks({f'h_{k}': t for k, t in toy_tasks(24, seed=3).items()}, other)
+    trm_train(['arc_1d', '--data', str(path), '--out', str(tmp_path/'run'), '--sets', f'{tiny} extra={other}'])
+    assert not open_run(tmp_path/'run')[1].questions('test')
+    answers = {k: [e.output.tolist() for e in t['test']] for k, t in tasks.items()} | {'move_0': [[[1]*20]]}
+    (tmp_path/'my_solutions.json').write_text(json.dumps(answers))
+    _, task = open_run(tmp_path/'run')
+    assert len(task.questions('test'))==5 and task.left_out('test')==0
+    trm_eval([str(tmp_path/'run'), '--json', str(tmp_path/'eval.json')])
+    assert read_json(tmp_path/'eval.json')['n']==6
 
 
 def test_only_vectors_move_at_first(toys, tmp_path):
@@ -161,7 +200,7 @@ def test_there_and_back_on_every_task(name):
     shape = (1, 128) if name=='1d_dev' else (30, 30)
     for k, t in tasks.items():
         keys = {task_key(t)}
-        for a in augmentations(t, 4, moves=(0, 2, 5, 7) if shape[0]==1 else range(8))[1:]:
+        for a in augmentations(t, 4, symmetries=(0, 2, 5, 7) if shape[0]==1 else range(8))[1:]:
             keys.add(task_key(a.apply_to(t)))
             for e in t['train']+t['test']:
                 for g in e: assert (a.undo(crop(lay_out(a.apply(g), shape), shape))==g).all(), k

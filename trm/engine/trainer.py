@@ -495,7 +495,7 @@ def go_on(self:Trainer): # None; raises `InputError`
     if self.step>c.steps:
         raise InputError(f"{self.run}: has done {self.step} steps; "
                          f"should be at least as many, not steps={c.steps}")
-    if 'steps' in former and self.step:
+    if 'steps' in former and self.step and c.min_lr<1:  # else the rate is the same
         print(f"{self.step} steps were done under steps={former['steps']}, the learning rate goes "
               f"on as for {c.steps}; an unbroken run of {c.steps} ends with other weights",
               flush=True)
