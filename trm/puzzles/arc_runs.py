@@ -60,8 +60,8 @@ def prompt(self:ArcTask,
 def _check_name(self:ArcTask, name):
     if name in self.first: return
     what = 'is too large for its canvas' if name in self.tasks else 'no task of this run'
-    raise InputError(f"{name or 'nothing'}: {what}; should be one of its {len(self.first)}, such as "
-                     f"{self.names[0]}, and then rows of digits")
+    raise InputError(f"{name or 'nothing'}: {what}; should be one of its {len(self.first)}, such "
+                     f"as {self.names[0]}, and then rows of digits")
 
 # %% ../../nbs/5_puzzles/18_arc_runs.ipynb #b62bb7dd
 @patch
@@ -134,7 +134,8 @@ def kept_task(
 def fingerprint(self:ArcTask): # text
     "What tells the tasks of a run from others"
     keys = [task_key(t) for t in self.tasks.values()]
-    return f"{len(keys)} {crc32(b''.join(keys))} {crc32(repr(sorted(self.extra)).encode())} {self.drawn()}"
+    extra = crc32(repr(sorted(self.extra)).encode())
+    return f"{len(keys)} {crc32(b''.join(keys))} {extra} {self.drawn()}"
 
 # %% ../../nbs/5_puzzles/18_arc_runs.ipynb #96f4b7d1
 @patch
@@ -192,8 +193,8 @@ def arc_task(
     task = ArcTask(cfg, before.tasks | tasks, [*before.extra,*extra], {*tasks}-{*extra})
     for k in before.names:
         if (task.first[k],task.augmented[k])!=(before.first[k],before.augmented[k]):
-            raise InputError(f"{start}: the vectors of {k} belong to other augmentations; should be "
-                             "the same seed, augment, augmentations, side and height")
+            raise InputError(f"{start}: the vectors of {k} belong to other augmentations; should "
+                             "be the same seed, augment, augmentations, side and height")
     return task
 
 def _check_same(task, tasks, where, run):

@@ -85,7 +85,8 @@ def augmentations(
     found,keys = [unchanged],{task_key(task)}
     for _ in range(5*(n-1)):
         if len(found)==n: break
-        a = Augmentation(int(rng.choice(symmetries)), (0,*rng.permutation(np.arange(1, 10)).tolist()))
+        colors = rng.permutation(np.arange(1, 10)).tolist()
+        a = Augmentation(int(rng.choice(symmetries)), (0,*colors))
         key = _key(seen[a.symmetry], np.array(a.colors, np.uint8))
         if key not in keys: found.append(a)
         keys.add(key)

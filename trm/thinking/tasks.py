@@ -54,7 +54,8 @@ def count_votes(
     df = answers[answers.grid.map(np.size)>0]
     key = df.grid.map(lambda g: (g.shape, g.tobytes()))
     df = df.assign(key=key).groupby(['task','question','key'], sort=False)
-    df = df.agg(grid=('grid','first'), votes=('confidence','size'), confidence=('confidence','mean')).reset_index()
+    df = df.agg(grid=('grid','first'), votes=('confidence','size'),
+                confidence=('confidence','mean')).reset_index()
     order = ['task','question','votes','confidence']
     df = df.sort_values(order, ascending=[True,True,False,False], kind='stable')
     return df.drop(columns='key').reset_index(drop=True)
@@ -80,7 +81,7 @@ def score_tasks(
 def summarize_tasks(
     scores:pd.DataFrame, # as `score_tasks` gives them
 ): # dict of plain values, `exact` first: it is pass@2
-    "The scores of all tasks with their 95 % intervals (as if a task were right or wrong), and by kind"
+    "The scores of all tasks, with 95 % intervals as if a task were right or wrong; and by kind"
     if not len(scores): raise InputError("no task with known answers; should have solutions")
     n,names = len(scores),['pass@2','pass@1','pass@all']
     exact = float(scores['pass@2'].mean())
@@ -100,8 +101,9 @@ def report_tasks(
     "A table by kind, and the scores of all in a line"
     table = pd.DataFrame(s['by_kind']).T.astype(dict(n=int)).round(3).to_string()
     low,high = s['pass@2_interval']
-    return (f"{table}\npass@2 {s['pass@2']:.4f} (95 %: {low:.4f} to {high:.4f}) of {s['n']} tasks"
-            f"{f' of the {split} split' if split!='all' else ''}; pass@1 {s['pass@1']:.4f}, pass@all {s['pass@all']:.4f}")
+    part = '' if split=='all' else f' of the {split} split'
+    return (f"{table}\npass@2 {s['pass@2']:.4f} (95 %: {low:.4f} to {high:.4f}) of {s['n']} "
+            f"tasks{part}; pass@1 {s['pass@1']:.4f}, pass@all {s['pass@all']:.4f}")
 
 # %% ../../nbs/6_thinking/08_tasks.ipynb #ed910108
 def show_thinking(
