@@ -47,7 +47,7 @@ def test_alphabets():
     assert sudoku_chars(4) == '.1234'
     assert {s: box_shape(s) for s in (4, 6, 8, 9, 10, 12, 16)} == {
         4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (2, 5), 12: (3, 4), 16: (4, 4)}
-    refuses('at most 35', sudoku_chars, 36)
+    refuses('from 1 to 35', sudoku_chars, 36)
     refuses('has no boxes', box_shape, 7)
 
 
