@@ -246,6 +246,10 @@ def _open_model(run, published, data='', **columns):
     return open_published(run, published, data) if published else open_run(run, data, **columns)
 
 # %% ../nbs/8_commands/03_cli.ipynb #8476da3a
+def _by_votes(task):
+    "Do the answers under many augmentations vote, as those of ARC?"
+    return hasattr(task, 'in_split')
+
 def _open(run, published, steps, restarts, select, limit=None):
     "A run to be asked, if it can be asked so"
     from trm.thinking.confidence import check_select
@@ -253,7 +257,7 @@ def _open(run, published, steps, restarts, select, limit=None):
     _check_positive(steps=steps, restarts=restarts, limit=limit)
     check_select(select)
     model,task = _open_model(run, published)
-    if hasattr(task, 'in_split'): return model,task  # ARC: each augmentation is a try
+    if _by_votes(task): return model,task  # each augmentation is a try
     _check_choice(run, model, restarts or 1, select)
     check_tries(model, steps, restarts or 1)
     return model,task
@@ -325,14 +329,16 @@ def report_halting(
             f"calibration error {h['calibration_error']:.3f}")
 
 # %% ../nbs/8_commands/03_cli.ipynb #e89b4a0a
+def _bar(batches):
+    from tqdm.auto import tqdm
+    return tqdm(batches, disable=None, unit='batch')
+
 def _score(model, task, split, trained, asked, keep):
     "Scores with the time they took, under a bar; the table is printed"
-    from tqdm.auto import tqdm
     from trm.runs import score_run
     from trm.thinking.scores import by_group
-    def bar(batches): return tqdm(batches, disable=None, unit='batch')
     began = time.perf_counter()
-    df,s = score_run(model, task, split, trained=trained, progress=bar, keep=keep, **asked)
+    df,s = score_run(model, task, split, trained=trained, progress=_bar, keep=keep, **asked)
     s['seconds'] = round(time.perf_counter()-began, 1)
     _say(by_group(df).round(3).to_string())
     _say(report(s, split))
@@ -355,10 +361,8 @@ def _write_predictions(path, df, model, task):
 # %% ../nbs/8_commands/03_cli.ipynb #ad533b77
 def _ask_tasks(model, task, split, steps, most):
     "The answers of a split's tasks by votes, under a bar"
-    from tqdm.auto import tqdm
     from trm.thinking.tasks import answer_tasks, count_votes
-    def bar(batches): return tqdm(batches, disable=None, unit='batch')
-    return count_votes(answer_tasks(model, task, split, most, steps, bar))
+    return count_votes(answer_tasks(model, task, split, most, steps, _bar))
 
 def _score_tasks(model, task, split, steps, most):
     "The votes, and their scores: of all answers, and by step without votes"
@@ -375,9 +379,14 @@ def _score_tasks(model, task, split, steps, most):
                           seconds=round(time.perf_counter()-began, 1))
 
 # %% ../nbs/8_commands/03_cli.ipynb #ae0bbf10
-def _eval_tasks(run, model, task, split, steps, most, limit, json, predictions):
+def _eval_tasks(run, model, task, data, split, how, json, predictions):
+    from trm.puzzles.arc import read_tasks
     from trm.runs import save_tasks
     from trm.thinking.tasks import report_tasks, write_submission
+    steps,most,limit = how
+    if data: task.ask(read_tasks(data), data)
+    _say('data:', data or f'{run}/tasks.json')
+    split = pick_split(split, task, data)
     if limit: raise InputError(f"limit={limit}: tasks of ARC are asked whole; should be left out")
     votes,s = _score_tasks(model, task, split, steps, most)
     _say(report_tasks(s, split))
@@ -421,14 +430,14 @@ def trm_eval(
     figures_folder(run)
     for k,path in dict(json=json, predictions=predictions).items():
         if path: check_place(path, k)
-    other = data if hasattr(task, 'in_split') else _other_data(data, task)
+    if _by_votes(task):
+        how = steps,restarts,limit
+        return _eval_tasks(run, model, task, data, split, how, json, predictions)
+    other = _other_data(data, task)
     if other or problem or solution:
         model,task = _open_model(run, published, other, problem=problem, solution=solution)
-    kept = f'{run}/tasks.json' if hasattr(task, 'in_split') else ''  # a run on ARC keeps its tasks
-    _say('data:', data or kept or own_data(run, task))
+    _say('data:', data or own_data(run, task))
     split = pick_split(split, task, other)
-    if hasattr(task, 'in_split'):
-        return _eval_tasks(run, model, task, split, steps, restarts, limit, json, predictions)
     df,s = _score(model, task, split, [] if other else task.trained, asked, bool(predictions))
     if json: _write_scores(json, s, model)
     if predictions: _write_predictions(predictions, df, model, task)
@@ -504,7 +513,7 @@ def trm_solve(
     from trm.runs import on_boards
     if predictions: check_place(predictions, 'predictions')
     model,task = _open(run, published, steps, restarts, select)
-    if file is not None and hasattr(task, 'in_split'):
+    if file is not None and _by_votes(task):
         return _solve_tasks(model, task, file, steps, restarts, predictions)
     text,how,df = not on_boards(model, task),(steps,restarts or 1,select),None
     _check_question(run, text, problem, board, file)

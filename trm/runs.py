@@ -338,12 +338,15 @@ def _save_strips(folder, task, found):
     save_picture(folder/'first_right.png')
 
 # %% ../nbs/8_commands/00_runs.ipynb #d4e79d9f
+def _save_curves(folder, run):
+    if not (Path(run)/'metrics.csv').is_file(): return
+    show_curves(run).set_yscale('log')
+    save_picture(folder/'curves.png')
+
 def _save_scores(folder, run, df):
     show_groups(df)
     save_picture(folder/'by_group.png')
-    if (Path(run)/'metrics.csv').is_file():
-        show_curves(run).set_yscale('log')
-        save_picture(folder/'curves.png')
+    _save_curves(folder, run)
     if 'q' in df:
         show_halting(df)
         save_picture(folder/'halting.png')
@@ -360,9 +363,7 @@ def save_tasks(
     folder.mkdir(parents=True, exist_ok=True)
     show_thinking(model, task, split, n)
     save_picture(folder/'steps.png')
-    if (Path(run)/'metrics.csv').is_file():
-        show_curves(run).set_yscale('log')
-        save_picture(folder/'curves.png')
+    _save_curves(folder, run)
     return sorted(folder.glob('*.png'))
 
 # %% ../nbs/8_commands/00_runs.ipynb #c3b18a3a

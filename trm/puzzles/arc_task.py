@@ -39,6 +39,8 @@ class ArcTask:
         if tasks is None: tasks,extra = find_tasks(cfg)
         self.tasks,self.extra = tasks,{*extra}
         self.wanted = {*wanted} if wanted is not None else {*tasks}-self.extra
+        self.validation = _validation(self.extra, 20) if self.extra else _validation(tasks, 5)
+        self.told = getattr(cfg.model, 'told', False)  # is the network told the augmentation?
         self.names = [k for k,t in tasks.items() if self.fits(t)]
         if not self.names:
             raise InputError(f"{self.data or 'tasks'}: no task fits on {self.shape[0]}×"
@@ -91,7 +93,7 @@ def vectors_of(self:ArcTask,
     name:str, # of a task
 ): # a count
     "Vectors of a task: one for each augmentation; one for a network that is told them"
-    return 1 if getattr(self.cfg.model, 'told', False) else len(self.augmented[name])
+    return 1 if self.told else len(self.augmented[name])
 
 # %% ../../nbs/5_puzzles/17_arc_task.ipynb #9809b892
 @patch
@@ -99,16 +101,14 @@ def split_of(self:ArcTask,
     name:str, # of a task
 ): # 'train', 'valid' or 'test'
     "In which split the questions of a task are"
-    valid = name in self._validation
+    valid = name in self.validation
     if name in self.extra: return 'valid' if valid else 'train'
     return 'valid' if valid and not self.extra else 'test'
 
-@patch(as_prop=True)
-def _validation(self:ArcTask):
-    "The tasks for validation: by their names, at least one"
-    pool,share = (self.extra,20) if self.extra else (self.tasks,5)
-    number = {k: crc32(k.encode()) for k in pool}
-    return {k for k in pool if number[k]%share==0} or {min(pool, key=number.get)}
+def _validation(names, share):
+    "One task of so many, by their names, and at least one"
+    number = {k: crc32(k.encode()) for k in names}
+    return {k for k in names if number[k]%share==0} or {min(names, key=number.get)}
 
 @patch
 def pairs_of(self:ArcTask,
@@ -133,9 +133,8 @@ def row(self:ArcTask,
     at = (0,0) if u is None else pick_place(e, self.shape, u)
     x,y = (None if g is None else lay_out(g, self.shape, at).astype(np.int64) for g in e)
     labels = None if y is None else np.where(y==0, -100, y)
-    told = getattr(self.cfg.model, 'told', False)
-    row = dict(input_ids=x, labels=labels, puzzle_ids=self.first[name]+k*(not told))
-    return row | (dict(symmetries=a.symmetry, colors=np.array(a.colors)) if told else {})
+    row = dict(input_ids=x, labels=labels, puzzle_ids=self.first[name]+k*(not self.told))
+    return row | (dict(symmetries=a.symmetry, colors=np.array(a.colors)) if self.told else {})
 
 # %% ../../nbs/5_puzzles/17_arc_task.ipynb #00b34564
 def stack_rows(

@@ -53,14 +53,15 @@ class PrefixTRM(TRM):
         self.puzzle = nn.Embedding.from_pretrained(vectors, freeze=False, sparse=len(vectors)>1)
 
     def embed_batch(self, batch):
-        e = torch.cat([self.front(batch), self.embed(batch['input_ids'])], 1)
+        front = self.front(batch)
+        front = F.pad(front, (0,0,0,self.cfg.in_front-front.shape[1]))
+        e = torch.cat([front, self.embed(batch['input_ids'])], 1)
         return self.add_positions(e, slice(e.shape[1]))
 
-    def front(self, batch): # (b,in_front,d)
+    def front(self, batch): # (b,p,d), p at most in_front; the rest is zeros
         "The rows that stand in front of the board"
         ids = batch['input_ids']
-        vector = self.puzzle(batch.get('puzzle_ids', ids.new_zeros(len(ids))))
-        return F.pad(vector[:,None], (0,0,0,self.cfg.in_front-1))
+        return self.puzzle(batch.get('puzzle_ids', ids.new_zeros(len(ids))))[:,None]
 
     def context(self, batch):
         front = self.cfg.in_front,0

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ..files import InputError
 from ..network.layers import trunc_normal
@@ -45,9 +44,8 @@ class ToldTRM(PrefixTRM):
         self.symmetry = nn.Embedding.from_pretrained(trunc_normal(8, d, std=d**-.5), freeze=False)
         self.meant = nn.Parameter(trunc_normal(10, d, std=d**-.5))  # which colour is spoken of
 
-    def front(self, batch): # (b,in_front,d); with `symmetries` (b,) and `colors` (b,10)
+    def front(self, batch): # (b,12,d); the batch has `symmetries` (b,) and `colors` (b,10)
         "Task, symmetry, colours"
-        task,turn = self.puzzle(batch['puzzle_ids']),self.symmetry(batch['symmetries'])
+        turn = self.symmetry(batch['symmetries'])[:,None]
         colors = self.embed(batch['colors']+color_id)+self.meant
-        rows = torch.cat([task[:,None], turn[:,None], colors], 1)
-        return F.pad(rows, (0,0,0,self.cfg.in_front-rows.shape[1]))
+        return torch.cat([super().front(batch), turn, colors], 1)

@@ -83,16 +83,12 @@ def summarize_tasks(
 ): # dict of plain values, `exact` first: it is pass@2
     "The scores of all tasks, with 95 % intervals as if a task were right or wrong; and by kind"
     if not len(scores): raise InputError("no task with known answers; should have solutions")
-    n,names = len(scores),['pass@2','pass@1','pass@all']
-    exact = float(scores['pass@2'].mean())
-    s = dict(exact=round(exact, 5), exact_interval=[round(x, 5) for x in wilson(exact, n)], n=n)
-    for k in names:
-        share = float(scores[k].mean())
-        low,high = wilson(share, n)
-        s[k] = round(share, 5)
-        s[f'{k}_interval'] = [round(low, 5),round(high, 5)]
+    n,names,s = len(scores),['pass@2','pass@1','pass@all'],{}
+    for k,column in dict(exact='pass@2', **{k: k for k in names}).items():
+        share = float(scores[column].mean())
+        s |= {k: round(share, 5), f'{k}_interval': [round(x, 5) for x in wilson(share, n)]}
     by = scores.groupby('kind')[names].mean().round(5)
-    return s | dict(by_kind=by.assign(n=scores.groupby('kind').size()).to_dict('index'))
+    return s | dict(n=n, by_kind=by.assign(n=scores.groupby('kind').size()).to_dict('index'))
 
 def report_tasks(
     s:dict,    # as `summarize_tasks` gives it
