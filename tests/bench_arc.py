@@ -28,7 +28,7 @@ from trm.config import apply_sets, get_preset
 from trm.engine.checkpoint import provenance
 from trm.engine.device import flush_denormals
 from trm.puzzles.arc import read_tasks
-from trm.puzzles.arc_task import ArcTask
+from trm.puzzles.arc_runs import ArcTask
 from trm.thinking.tasks import answer_tasks, count_votes, score_tasks, summarize_tasks
 from trm.training.loop import TrainState
 

@@ -27,8 +27,8 @@ def make_readme():
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)', c.source)]
     for i, c in enumerate(nb.cells):
         if '#| echo: false' in c.source:
-            nb.cells[i] = nbformat.v4.new_markdown_cell('\n'.join(o['data']['text/markdown'] for o in c.outputs))
-        elif c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+            c = nb.cells[i] = nbformat.v4.new_markdown_cell('\n'.join(o['data']['text/markdown'] for o in c.outputs))
+        if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
         else:
             c.source = re.sub(r'\]\((images/)', rf']({files}\1', c.source)
             c.source = re.sub(r'\]\(((?:\w+/)?\w+\.ipynb)', rf']({pages}\1', c.source)
