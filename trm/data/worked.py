@@ -130,7 +130,7 @@ def chain(
 def shop(
     r:random.Random, # source of randomness
 ): # problem, working, answer
-    "Some things at a price, paid with a round sum"
+    "Some things at a price, paid with enough coins"
     n,price = r.randint(2,12),r.randint(2,30)
     who = r.choice(['Ann','Ben','Cleo','Dan','Eva'])
     what = r.choice(['pens','cups','books','apples','stamps','tickets'])
