@@ -1,6 +1,7 @@
 """1D-ARC and Mini-ARC on one core: arms trained for equal seconds, scored by votes on questions that were never trained on. Writes results/arc.json.
 
-    python tests/bench_arc.py [SETS] [SEEDS] [ARMS] [SECONDS] [RATES]   `1d,mini`, 0, all arms, 300, 1 if nothing is said
+    python tests/bench_arc.py [SETS] [SEEDS] [ARMS] [SECONDS] [RATES]   `1d,mini`, 0, all arms, 240, 1 if nothing is said
+    python tests/bench_arc.py shown RUN...                              what the page draws of trained runs: results/arc_shown.json
 
 The tasks are read from the folder in TRM_SHARED_DATA (arc/1d_dev_challenges.json, arc/mini_dev_challenges.json). An arm trains for as many steps
 as fit into SECONDS of process time, by the milliseconds of some steps in the same process; RATES are factors on its learning rates. An average of
@@ -27,8 +28,12 @@ from results import have, keep
 from trm.config import apply_sets, get_preset
 from trm.engine.checkpoint import provenance
 from trm.engine.device import flush_denormals
+from trm.engine.log import read_metrics
+from trm.files import read_json
 from trm.puzzles.arc import read_tasks
 from trm.puzzles.arc_runs import ArcTask
+from trm.puzzles.grids import crop
+from trm.runs import open_run
 from trm.thinking.tasks import answer_tasks, count_votes, score_tasks, summarize_tasks
 from trm.training.loop import TrainState
 
@@ -116,7 +121,48 @@ def alone(which, seed, rate, seconds=20):
     return [dict(set=which, arm='alone', seed=seed, seconds=seconds*len(chosen), rate=rate, sets='', **about) | summarize_tasks(pd.DataFrame(found))]
 
 
-def main(sets='1d,mini', seeds='0', which='', seconds='300', rates='1', out='results/arc.json'):
+def nearest(model, task):
+    "For each kind, of which kind the task is whose vector is nearest: counts. A vector is the mean over augmentations that leave left and right"
+    plain = {k: [i for i,a in enumerate(task.augmented[k]) if a.symmetry==0] for k in task.names}
+    v = torch.stack([model.puzzle.weight[[task.first[k]+i for i in plain[k]]].mean(0) for k in task.names]).detach()
+    v = torch.nn.functional.normalize(v-v.mean(0), dim=-1)
+    near = (v@v.T).fill_diagonal_(-2).argmax(1).tolist()
+    kinds = sorted({task.kinds[k] for k in task.names})
+    count = pd.crosstab(pd.Series([task.kinds[k] for k in task.names]), pd.Series([task.kinds[task.names[i]] for i in near]))
+    return dict(kinds=kinds, counts=count.reindex(index=kinds, columns=kinds, fill_value=0).values.tolist())
+
+
+@torch.no_grad()
+def film(model, task, split='test'):
+    "Of the questions that are right after the last step, the one of which most cells were wrong before: its grids"
+    found = []
+    for b in task.eval_batches(split, 64):
+        preds = model.think(b).logits.argmax(-1)
+        wrong = ((preds!=b['labels'])&(b['labels']!=-100)).sum(-1)
+        right = task.score(preds[-1], b)['exact']
+        found += [(wrong[0,i].item(), b['row'][i].item(), preds[:,i]) for i in range(len(right)) if right[i]]
+    _,row,preds = max(found, key=lambda f: f[0])
+    name,_,e = task.questions(split)[row]
+    pairs = [[g.tolist() for g in p] for p in task.tasks[name]['train']]
+    return dict(task=name, pairs=pairs, question=e.input.tolist(), steps=[crop(p, task.shape).tolist() for p in preds], truth=e.output.tolist())
+
+
+def shown(*runs):
+    "Score trained runs, and write what the page draws of them"
+    for run in map(Path, runs):
+        model,task = open_run(run)
+        c, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
+        about = dict(commit=c['commit'], device=c['device'], train_seconds=log[-1]['seconds'], steps=log[-1]['step'], seed=c['train']['seed'])
+        row = dict(set={v[0]: k for k,v in names.items()}.get(c['preset'], run.name), arm='preset', parameters=sum(p.numel() for p in model.parameters()),
+                   rate=1., seconds=0., sets='', **about) | scores(model, task, 'test') | dict(all=scores(model, task, 'all'))
+        keep('results/arc.json', row, ('set', 'arm', 'seed', 'seconds', 'rate'), __doc__.split('\n')[0])
+        print({k: row[k] for k in ('set', 'seed', 'steps', 'train_seconds', 'pass@1', 'pass@2', 'pass@all', 'no_votes')}, {k: row['all'][k] for k in ('pass@1', 'pass@2', 'n')}, flush=True)
+        drawn = dict(run=run.name, film=film(model, task)) | about
+        if len({*task.kinds.values()})<len(task.names): drawn |= nearest(model, task)
+        keep('results/arc_shown.json', drawn, ('run',), 'Trained runs on ARC tasks: a question solved, and which kinds have vectors near each other.')
+
+
+def main(sets='1d,mini', seeds='0', which='', seconds='240', rates='1', out='results/arc.json'):
     flush_denormals(torch.device('cpu'))
     same = ('set', 'arm', 'seed', 'seconds', 'rate')
     for data in sets.split(','):
@@ -128,8 +174,8 @@ def main(sets='1d,mini', seeds='0', which='', seconds='300', rates='1', out='res
                     rows = alone(data, seed, rate) if name=='alone' else arm(data, name, seed, float(seconds), rate)
                     for row in rows:
                         keep(out, row | dict(threads=torch.get_num_threads()) | provenance(torch.device('cpu')), same, __doc__.split('\n')[0])
-                        shown = ('set', 'arm', 'seed', 'rate', 'steps', 'valid', 'weights', 'pass@1', 'pass@2', 'pass@all', 'no_votes')
-                        print({k: row[k] for k in shown if k in row}, flush=True)
+                        columns = ('set', 'arm', 'seed', 'rate', 'steps', 'valid', 'weights', 'pass@1', 'pass@2', 'pass@all', 'no_votes')
+                        print({k: row[k] for k in columns if k in row}, flush=True)
 
 
-if __name__=='__main__': main(*sys.argv[1:])
+if __name__=='__main__': shown(*sys.argv[2:]) if sys.argv[1:2]==['shown'] else main(*sys.argv[1:])

@@ -104,7 +104,7 @@ def test_figure_of_lengths_shows_the_counts():
     assert counts.loc['product', 'longest pair'] < 50 < 300 < counts['longest pair'].max()
     for line in show_lengths(ins).get_lines()[:-1]:
         x, y = map(np.asarray, line.get_data())
-        fits[line.get_label()] = y[x <= 120][-1]
+        fits[line.get_label()] = y[x <= 120][-1]-y[0]
     plt.close('all')
     assert list(fits) == counts.index.tolist()
     assert np.allclose([*fits.values()], 1 - counts['over 120'])

@@ -330,6 +330,16 @@ def test_no_riddles(path):
     assert not [r for r in riddles if re.search(rf'\b{r}\b', ' '.join(text.split()))]
 
 
+@pytest.mark.parametrize('path', [p for p in notebooks if re.match(r'\d', name_of(p)) and p.stem != '01_reading'], ids=name_of)
+def test_frame_of_a_chapter(path):
+    "It begins with a question and ends with what was learned and with exercises that have solutions"
+    nb = read_nb(path)
+    text = [c.source for c in nb.cells if c.cell_type == 'markdown']
+    assert '?' in ' '.join(text[:6])
+    assert all(any(h in t for t in text) for h in ('## What was learned', '### Exercises'))
+    assert any('#| code-summary: Solution' in c.source for c in nb.cells)
+
+
 def test_readme_links():
     "What the README links to is in the repository, by its whole address: PyPI shows the README too"
     repo, branch = address()

@@ -5,13 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import pictures
 import pytest
 import yaml
 from colab import chapters as for_colab
 from colab import read as read_chapter
 from colab import with_colab
+from PIL import Image
 from structure import find_notebooks
 
 root = Path(__file__).parent.parent
@@ -232,6 +237,36 @@ def test_figures_are_described(name):
         if not any('image/png' in o.get('data', {}) for o in c.get('outputs', [])): continue
         head = [l[2:] for l in source(c).splitlines() if l.startswith('#|') and ':' in l]
         assert source(c).startswith('#|') and isinstance(yaml.safe_load('\n'.join(head)).get('fig-alt'), str), c['id']
+
+
+def test_no_picture_is_large():
+    "None of a notebook or of nbs/images is over 60,000 bytes"
+    assert pictures.large(root) == {}, 'run python tests/pictures.py --write'
+
+
+def plain_png(pixels):
+    "A png file without compression"
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, 'png', compress_level=0)
+    return out.getvalue()
+
+
+def test_large_pictures_shrink(tmp_path):
+    "In a notebook and in nbs/images, to the same pixels where 256 colours are enough; all else stays as it is"
+    lines = np.random.default_rng(0).integers(0, 2, (300, 400, 1), np.uint8)*np.array([40, 90, 200], np.uint8)
+    noisy, small = plain_png(lines), plain_png(lines[:9])
+    cells = [dict(cell_type='code', execution_count=None, id=id, metadata={}, outputs=[dict(data={'image/png': b64encode(png).decode()},
+             metadata={}, output_type='display_data')], source=['é\n']) for id, png in (('noisy', noisy), ('small', small))]
+    book, image = tmp_path / 'nbs/a.ipynb', tmp_path / 'nbs/images/b.png'
+    image.parent.mkdir(parents=True)
+    book.write_text(json.dumps(dict(cells=cells, metadata={}), indent=1, ensure_ascii=False) + '\n')
+    image.write_bytes(noisy)
+    assert pictures.large(tmp_path) == {'nbs/a.ipynb noisy': len(noisy), 'nbs/images/b.png': len(noisy)}
+    before = book.read_text()
+    pictures.shrink(tmp_path)
+    less = image.read_bytes()
+    assert pictures.large(tmp_path) == {} and (np.array(Image.open(BytesIO(less)).convert('RGB')) == lines).all()
+    assert book.read_text() == before.replace(b64encode(noisy).decode(), b64encode(less).decode())
 
 
 def test_each_part_shows_its_place_on_the_map():

@@ -38,7 +38,7 @@ from .thinking.confidence import evaluate_tries
 from .thinking.halting import halting, show_halting
 from .thinking.scores import evaluate, row_texts, summarize, writes
 from .thinking.tasks import show_thinking
-from .thinking.watch import repaired, show_first_right, show_groups
+from .thinking.watch import first_right, repaired, show_first_right, show_groups
 from .thinking.watch import show_steps, show_strip, step_preds
 from .training.canvas import text_task
 from .training.task import BoardTask, Task, check_task
@@ -316,7 +316,13 @@ def save_picture(
     plt.close()
 
 # %% ../nbs/8_commands/00_runs.ipynb #4fb2d823
+def _until_settled(found):
+    "The examples up to the step from which on no prediction changes"
+    t = max(int(first_right(p, p[-1]).max()) for p,_,_ in found)
+    return [(p[:t],gold,b) for p,gold,b in found]
+
 def _save_texts(folder, task, found):
+    found = _until_settled(found)
     n,t = len(found),len(found[0][0])
     _,axs = plt.subplots(n, figsize=(11,.3*n*(t+1.2)), squeeze=False)
     for ax,(preds,gold,b) in zip(axs[:,0], found):
@@ -329,9 +335,10 @@ def _save_texts(folder, task, found):
 
 # %% ../nbs/8_commands/00_runs.ipynb #6d9a17d3
 def _save_strips(folder, task, found):
-    n,t = len(found),len(found[0][0])
+    shown = _until_settled(found)
+    n,t = len(shown),len(shown[0][0])
     _,axs = plt.subplots(n, t, figsize=(1.6*t,1.9*n), squeeze=False)
-    for row,(preds,_,b) in zip(axs, found): show_strip(preds, b, task, row)
+    for row,(preds,_,b) in zip(axs, shown): show_strip(preds, b, task, row)
     plt.tight_layout()
     save_picture(folder/'strip.png')
     show_first_right(found[0][0], found[0][2])

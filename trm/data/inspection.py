@@ -262,17 +262,21 @@ def show_lengths(
     ax=None,        # matplotlib axes; None: new ones
 ): # the axes
     "For each value of `by`, the share of pairs that fit in a given length; `max_seq_len` is dashed"
-    if ax is None: _,ax = plt.subplots(figsize=(7,3.5), layout='constrained')
     groups = {v: ins.groups[v] for v in ins.counts.index}
     if len(groups)>20: groups = {'all': ins.lengths}
-    ax.set_prop_cycle(color=plt.get_cmap('tab20').colors)
-    for v,lengths in groups.items():
+    if ax is None: _,ax = plt.subplots(figsize=(7,max(3.5,.35*len(groups))), layout='constrained')
+    most = max([*ins.lengths['pair'], ins.max_seq_len or 1])
+    feet = [-1.25*i for i in range(len(groups))]
+    for foot,(v,lengths) in zip(feet, groups.items()):
         xs,n = zip(*sorted(lengths['pair'].items()))
-        ax.step([0, *xs], np.cumsum([0, *n])/sum(n), where='post', label=v)
+        xs,height = [0, *xs, most],foot+np.cumsum([0, *n, 0])/sum(n)
+        ax.axhspan(foot, foot+1, color='#f2f2f2')
+        ax.fill_between(xs, foot, height, step='post', color='#4477aa', alpha=.35, lw=0)
+        ax.step(xs, height, where='post', color='#4477aa', lw=1, label=v)
     if ins.max_seq_len: ax.axvline(ins.max_seq_len, color='black', ls='--')
-    ax.set(xlabel=f'length of a pair, {ins.unit}', ylabel='share of pairs that fit', ylim=(0,1.02))
-    if len(groups)>1:
-        ax.legend(title=ins.by, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
+    ax.set(xlabel=f'length of a pair, {ins.unit}', xlim=(0,1.02*most),
+           ylabel='share of pairs that fit')
+    if len(groups)>1: ax.set(yticks=feet, yticklabels=groups)
     return ax
 
 # %% ../../nbs/2_data/06_inspection.ipynb #fd811b60

@@ -166,14 +166,15 @@ def show_tokens(
     ax=None,       # where to draw; None: a new figure
     width:int=64,  # letters in a line
 ): # the axes
-    "Draw the pieces of a text as boxes"
+    "Draw the pieces of a text as boxes, digits in blue"
     from matplotlib import pyplot as plt
     pieces = [text[a:b] for a,b in tok.encode(text).offsets]
     lines = len(text)//width+text.count('\n')+1
     if ax is None: _,ax = plt.subplots(figsize=(9,.5+.45*lines))
     places,last = _piece_places(pieces, width)
-    for i,((x,y),p) in enumerate(zip(places, pieces)):
-        box = dict(boxstyle='square,pad=.15', fc=plt.cm.Pastel1(i%8), ec='none')
+    for (x,y),p in zip(places, pieces):
+        color = '#bcd3ea' if p.isdigit() else '#e8e8e8'
+        box = dict(boxstyle='square,pad=.15', fc=color, ec='none')
         visible = p.replace('\n','↵').replace(' ','·')
         ax.text(x, y, visible, family='monospace', fontsize=10, bbox=box)
     ax.set(xlim=(0,width+8), ylim=(last-1,1))

@@ -197,11 +197,12 @@ def _kinds(board, given, truth, sudoku):
 # %% ../../nbs/5_puzzles/00_board.ipynb #64e651f6
 def _draw_digits(ax, board, side, kinds):
     "Write digits and lines; the colours of the cells"
+    inches = min(ax.get_window_extent().size)/ax.figure.dpi
     for i,(c,k) in enumerate(zip(board, kinds)):
         if c=='.': continue
         weight = 'normal' if k=='given' else 'bold'
-        ax.text(i%side, i//side, c, ha='center', va='center', color=colors[k],
-                fontsize=min(12, 120/side), weight=weight)
+        ax.text(i%side, i//side, c, ha='center', va='center_baseline', color=colors[k],
+                fontsize=min(12, .65*72*inches/side), weight=weight)
     for step,lines in zip(box_shape(side), (ax.axhline, ax.axvline)):
         for i in range(side+1): lines(i-.5, color='black', lw=.4 if i%step else 1.6, clip_on=False)
     return [_pale[k] for k in kinds]
@@ -209,8 +210,11 @@ def _draw_digits(ax, board, side, kinds):
 # %% ../../nbs/5_puzzles/00_board.ipynb #208e3cd8
 def _draw_maze(ax, board, side, kinds):
     "Write S, G and padding; the colours of the cells"
+    disc = dict(boxstyle='circle,pad=.15', fc='white') if side>15 else None  # over small cells
+    look = dict(ha='center', va='center_baseline')
     for i,c in enumerate(board):
-        if c in 'SG?': ax.text(i%side, i//side, c, ha='center', va='center', size=min(10, 120/side))
+        if c in 'SG': ax.text(i%side, i//side, c, size=10, bbox=disc, **look)
+        if c=='?': ax.text(i%side, i//side, c, size=min(10, 120/side), **look)
     ground = {'o': _pale['right'], '#': '#333333'}
     return [_pale[k] if k=='wrong' else ground.get(c, '#ffffff') for c,k in zip(board, kinds)]
 

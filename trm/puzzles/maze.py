@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.ticker import MaxNLocator
 
 from ..files import InputError
 from .board import Boards, board_keys, encode_boards, from_keys, maze_chars
@@ -108,7 +109,8 @@ def draw_distances(
     im = ax.imshow(np.ma.masked_less(dist, 0), cmap='viridis_r')
     _mark_path(ax, ids, side)
     ax.set(facecolor='#333333', xticks=[], yticks=[])
-    ax.figure.colorbar(im, ax=ax, label=f'steps from {maze_chars[source-1]}')
+    label = f'steps from {maze_chars[source-1]}'
+    ax.figure.colorbar(im, ax=ax, label=label, ticks=MaxNLocator(integer=True))
     return ax
 
 # %% ../../nbs/5_puzzles/05_maze.ipynb #9032d91f

@@ -108,16 +108,19 @@ def show_selectors(
 ): # the axes
     "Draw accuracy against steps of all tries together, a line for each selector"
     if ax is None: _,ax = plt.subplots(figsize=(4.6,3.2))
-    looks = dict(rules='#2a8f3c', majority='#1f5fa8', residual='#c07a10', halt='#d62828',
-                 first='#8a4fa3')
+    looks = dict(halt='#cc6677', rules='#333333', majority='#4477aa', residual='#ddaa33',
+                 first='#aa4499')
     for s,color in looks.items():
         d,line = by[(by['select']==s)&(by.step==steps)],'o--' if s=='first' else 'o-'
-        if len(d): ax.plot(steps*d.restarts, d.exact, line, color=color, label=s, ms=4)
+        wide = 5 if s=='halt' else 1.5  # seen where `first` lies on it
+        if len(d): ax.plot(steps*d.restarts, d.exact, line, color=color, label=s, ms=4, lw=wide)
     if depth: ax.plot(list(depth), list(depth.values()), ':', color='grey', label='one try')
     ax.set(xlabel=f'steps of all tries together ({steps} each)', ylabel='share right',
            ylim=(0,1.02))
     ax.set_xscale('log', base=2)
-    ax.legend(fontsize=8)
+    ticks = sorted(set(steps*by.restarts))
+    ax.set_xticks(ticks, ticks)
+    ax.legend(fontsize=8, frameon=False, loc='center left', bbox_to_anchor=(1,.5))
     return ax
 
 # %% ../../nbs/6_thinking/05_confidence.ipynb #a41ba3be

@@ -158,18 +158,18 @@ def _draw_q(ax, df):
         if not len(d): continue
         ax.plot(d.index, d[.5], 'o-', color=color, label=name)
         ax.fill_between(d.index, d[.25], d[.75], color=color, alpha=.15)
-    ax.set(xlabel='step', ylabel='halting probability q', ylim=(-.03,1.25))
-    ax.legend(loc='upper left', fontsize=8)
+    ax.set(xlabel='step', ylabel='halting probability q', ylim=(-.03,1.03))
+    ax.legend(loc='lower center', bbox_to_anchor=(.5,1), ncols=2, frameon=False, fontsize=8)
 
 def _draw_calibration(ax, df):
     "What q says after the last step, and what share is right"
     c = calibration(df[df.step==df.step.max()])
     ax.plot([0,1], [0,1], ':', color='grey')
-    ax.plot(c.q, c.exact, 'o-', color='#333333')
+    ax.plot(c.q, c.exact, 'o', color='#333333')
     for _,r in c.iterrows():
-        ax.annotate(f'{r.n:.0f}', (r.q,r.exact), xytext=(4,-9), textcoords='offset points',
-                    fontsize=7)
-    ax.set(xlabel='q after the last step', ylabel='share right')
+        ax.annotate(f'{r.n:.0f}', (r.q,r.exact), xytext=(6,0), textcoords='offset points',
+                    fontsize=8, va='center')
+    ax.set(xlabel='q after the last step', ylabel='share right', xlim=(-.03,1.17))
 
 # %% ../../nbs/6_thinking/03_halting.ipynb #227646e3
 def show_halting(

@@ -127,6 +127,9 @@ def show_thinking(
     names = ['question',*(f'step {i+1}' for i in range(t)),'truth']
     for row,(_,x,p,y,k) in zip(axs, found):
         for ax,ids,name in zip(row, [x,*p,y], names): task.draw(ids, ax).set_title(name, fontsize=8)
+        for ax,ids in zip(row[1:], p):
+            i,j = ((ids!=y)&(y!=-100)).view(task.shape).nonzero().T
+            ax.plot(j, i, 'x', color='#d62828', ms=8, mew=2)
         row[0].set_ylabel(task.questions(split)[k][0], fontsize=8, rotation=0, ha='right')
     return axs
 

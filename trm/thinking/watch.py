@@ -59,14 +59,17 @@ def show_first_right(
     "Map of the steps at which cells became right; given cells white, never right ones red"
     t,ids,labels = len(preds),batch['input_ids'][0].cpu(),batch['labels'][0].cpu()
     step,side = first_right(preds.cpu(), labels),round(len(labels)**.5)
-    shades = [plt.cm.viridis(.25+.75*i/max(t-1,1)) for i in range(t)]
+    shades = [plt.cm.viridis(i/max(t,2)) for i in range(t)]  # as in `show_curves`
     shown = torch.where(ids==labels, 0, step+1).view(side,side)
     if ax is None: _,ax = plt.subplots(figsize=(2.8,2.4))
     colors = ListedColormap(['#ffffff','#d62828',*shades])
     im = ax.imshow(shown, cmap=colors, vmin=-.5, vmax=t+1.5)
     ax.set(xticks=[], yticks=[], title='first right, and stays')
-    bar = ax.figure.colorbar(im, ax=ax, ticks=range(1,t+2), label='step')
-    bar.ax.set_yticklabels(['never',*range(1,t+1)])
+    ax.hlines(np.arange(.5,side-1), -.5, side-.5, color='#bbbbbb', lw=.5)
+    ax.vlines(np.arange(.5,side-1), -.5, side-.5, color='#bbbbbb', lw=.5)
+    ticks = [0,1,*range(2, t+2, 1+t//9)]
+    names = ['given','never',*(f'step {i-1}' for i in ticks[2:])]
+    ax.figure.colorbar(im, ax=ax).set_ticks(ticks, labels=names)
     return ax
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #db66eda5
@@ -113,7 +116,7 @@ def show_steps(
     ax.pcolormesh(edges, range(t+1), preds==gold, cmap=colors, vmin=0, vmax=1)
     for i,row in enumerate(words):
         for x,p in zip((edges[1:]+edges[:-1])/2, row):
-            ax.text(x, i+.5, p, ha='center', va='center', fontsize=7, family='monospace',
+            ax.text(x, i+.5, p, ha='center', va='center', fontsize=8, family='monospace',
                     parse_math=False)
     names = [f'step {i+1}' for i in range(t)]
     ax.set(yticks=[i+.5 for i in range(t)], yticklabels=names, xticks=[])
@@ -121,10 +124,13 @@ def show_steps(
     return ax
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #eab3cd45
+def _number(names): return names.str.extract(r'^ *(\d+)-', expand=False).astype(float)
+
 def _for_figure(df):
     "The table of `by_group`, cut down to what fits into a figure"
     t = by_group(df).drop(columns='n')
-    t = pd.concat([t.iloc[:-1].head(39), t.iloc[-1:]])  # the best, and all
+    best = t.iloc[:-1].head(39).sort_index(key=_number, kind='stable')
+    t = pd.concat([best, t.iloc[-1:]])
     return t.iloc[:,np.unique(np.linspace(0, t.shape[1]-1, 16).astype(int))]
 
 def show_groups(
