@@ -1,6 +1,6 @@
 """1D-ARC and Mini-ARC on one core: arms trained for equal seconds, scored by votes on questions that were never trained on. Writes results/arc.json.
 
-    python tests/bench_arc.py [SETS] [SEEDS] [ARMS] [SECONDS] [RATES]   `1d,mini`, 0, all arms, 240, 1 if nothing is said
+    python tests/bench_arc.py [SETS] [SEEDS] [ARMS] [SECONDS] [RATES]   `1d,mini`, 0, all arms, 150, 1 if nothing is said
     python tests/bench_arc.py shown RUN...                              what the page draws of trained runs: results/arc_shown.json
 
 The tasks are read from the folder in TRM_SHARED_DATA (arc/1d_dev_challenges.json, arc/mini_dev_challenges.json). An arm trains for as many steps
@@ -38,9 +38,10 @@ from trm.thinking.tasks import answer_tasks, count_votes, score_tasks, summarize
 from trm.training.loop import TrainState
 
 shared = Path(os.environ.get('TRM_SHARED_DATA', '../shared/data'))/'arc'
-ALONE = 30
+ALONE = 20
 paper = 'states=2 n_latent=2 n_recurrence=6 detach=true halt=true inject=false norm=post supervision=carried'
-arms = dict(looped='', told='network=ToldTRM', paper=paper, dense='n_recurrence=1', no_augment='augment=false')
+arms = {k: f'network=PrefixTRM {v}' for k,v in dict(looped='', paper=paper, dense='n_recurrence=1', no_augment='augment=false').items()}
+arms |= dict(told='network=ToldTRM')
 names = {'1d': ('arc_1d', '1d_dev'), 'mini': ('arc_mini', 'mini_dev')}
 
 
@@ -97,7 +98,7 @@ def arm(which, name, seed, seconds, rate):
     with torch.no_grad(): weights, model, valid = better(s, task)
     began = time.perf_counter()
     same = dict(set=which, seed=seed, seconds=seconds, rate=rate, sets=arms[name], valid=valid[0], valid_cells=valid[1], weights=weights, **about)
-    rows = [same | dict(arm=name) | scores(model, task, 'test') | dict(all=scores(model, task, 'all'))]
+    rows = [same | dict(arm=name) | scores(model, task, 'test')]
     rows[0]['score_seconds'] = round(time.perf_counter()-began, 1)
     if name=='looped':
         for how in 'blank', 'swapped': rows.append(same | dict(arm=how) | scores(changed_vectors(model, task, how), task, 'test'))
@@ -122,8 +123,8 @@ def alone(which, seed, rate, seconds=20):
 
 
 def nearest(model, task):
-    "For each kind, of which kind the task is whose vector is nearest: counts. A vector is the mean over augmentations that leave left and right"
-    plain = {k: [i for i,a in enumerate(task.augmented[k]) if a.symmetry==0] for k in task.names}
+    "For each kind, of which kind the task is whose vector is nearest: counts. Of several vectors the mean of those whose augmentations leave left and right"
+    plain = {k: [0] if task.told else [i for i,a in enumerate(task.augmented[k]) if a.symmetry==0] for k in task.names}
     v = torch.stack([model.puzzle.weight[[task.first[k]+i for i in plain[k]]].mean(0) for k in task.names]).detach()
     v = torch.nn.functional.normalize(v-v.mean(0), dim=-1)
     near = (v@v.T).fill_diagonal_(-2).argmax(1).tolist()
@@ -162,7 +163,7 @@ def shown(*runs):
         keep('results/arc_shown.json', drawn, ('run',), 'Trained runs on ARC tasks: a question solved, and which kinds have vectors near each other.')
 
 
-def main(sets='1d,mini', seeds='0', which='', seconds='240', rates='1', out='results/arc.json'):
+def main(sets='1d,mini', seeds='0', which='', seconds='150', rates='1', out='results/arc.json'):
     flush_denormals(torch.device('cpu'))
     same = ('set', 'arm', 'seed', 'seconds', 'rate')
     for data in sets.split(','):

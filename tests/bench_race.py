@@ -13,7 +13,7 @@ Each arm has its learning rate from four, a factor of about three apart, that se
 else the most cells right. Averages have a half-life of a tenth of the steps that fit into the limit. An arm that is not at 95 % by then on
 seed 0 is given LONG times the preset's seconds once, with its rate.
 
-The other packages are tiny-recursive-model 0.0.15 (`pip install trm[bench]`) with its own Trainer, and nano-trm 0.1.0 with Lightning's, which
+The other packages are tiny-recursive-model 0.0.15 (the extra `bench`) with its own Trainer, and nano-trm 0.1.0 with Lightning's, which
 wants Python 3.12.1 exactly: its arm runs where NANO_PYTHON names the python of an environment with it, and is left out elsewhere.
 """
 import json

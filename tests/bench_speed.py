@@ -3,7 +3,7 @@
     python tests/bench_speed.py [THREADS...]       1 and 2 if nothing is said; writes results/speed.json
 
 The paper's MLP network at width 128, 32 boards of 81 cells, three rounds of six updates, float32; and the network of `sudoku9`,
-as it is trained. The other package is tiny-recursive-model 0.0.15 (`pip install trm[bench]`) with its own MLP mixer of the same width and depth; its operations are counted by
+as it is trained. The other package is tiny-recursive-model 0.0.15 (the extra `bench`) with its own MLP mixer of the same width and depth; its operations are counted by
 PyTorch's counter, as ours are. The variants take turns, five times; the best of each counts.
 """
 import json

@@ -403,17 +403,17 @@ presets |= dict(
 # %% ../nbs/3_network/00_config.ipynb #68abb0d2
 _arc = dict(d_model=64, n_recurrence=3, norm='pre', mask='full', inject=True)
 _arc_quick = dict(
-    task='arc', batch_size=32, steps=3000, optimizer='muon', learning_rate=3e-3, ema=.99,
-    puzzle_decay=0., eval_every=500, save_every=500)
+    task='arc', batch_size=32, optimizer='muon', learning_rate=3e-3, ema=.999,
+    puzzle_decay=0., eval_every=1000, save_every=1000)
 _arc_paper = _published | dict(task='arc', side=30, augmentations=1000, weight_decay=.1,
                                steps=520_000, eval_every=10_000, eval_rows=400)
 presets |= dict(
     arc_1d = dict(about='ARC tasks of one row, such as 1D-ARC, minutes on a CPU',
-                  network='PrefixTRM', model=_arc,
-                  train=_arc_quick | dict(side=48, height=1)),
+                  network='ToldTRM', model=_arc,
+                  train=_arc_quick | dict(side=48, height=1, steps=16_000)),
     arc_mini = dict(about='ARC tasks of 5×5 cells, such as Mini-ARC, minutes on a CPU',
-                    network='PrefixTRM', model=_arc,
-                    train=_arc_quick | dict(side=6, augmentations=32)),
+                    network='PrefixTRM', model=_arc | dict(position='learned'),
+                    train=_arc_quick | dict(side=6, augmentations=32, steps=15_000)),
     arc1 = dict(about='the paper on ARC-AGI-1, about three days on four H100', own_data=True,
                 network='PrefixTRM', model=_paper | dict(n_latent=4, puzzle_tokens=16),
                 train=_arc_paper),

@@ -65,7 +65,7 @@ def check_device(
     if c.compile: _check_compile(c, device)
     if c.wandb and not find_spec('wandb'):
         raise InputError("wandb=true: the package is missing"
-                         "; should be installed by pip install trm[wandb]")
+                         "; should be installed by pip install wandb")
 
 # %% ../../nbs/7_engine/03_device.ipynb #18cbcae0
 def _check_compile(c, device):

@@ -109,7 +109,7 @@ def show_thinking(
     n:int=2,          # questions
     axs=None,         # (n, steps+2) axes; None: a new figure
 ): # the axes
-    "Draw questions, the answer after each step, and the true answer"
+    "Draw questions, the answer after each step, wrong cells crossed, and the true answer"
     device,found = next(model.parameters()).device,[]
     for b in task.eval_batches(split, rows_at_once(model), 200):
         with torch.no_grad(): out = model.think({k: v.to(device) for k,v in b.items()})
@@ -129,7 +129,7 @@ def show_thinking(
         for ax,ids,name in zip(row, [x,*p,y], names): task.draw(ids, ax).set_title(name, fontsize=8)
         for ax,ids in zip(row[1:], p):
             i,j = ((ids!=y)&(y!=-100)).view(task.shape).nonzero().T
-            ax.plot(j, i, 'x', color='#d62828', ms=8, mew=2)
+            ax.plot(j, i, 'x', color='#d62828', mew=2)
         row[0].set_ylabel(task.questions(split)[k][0], fontsize=8, rotation=0, ha='right')
     return axs
 

@@ -67,9 +67,8 @@ def show_first_right(
     ax.set(xticks=[], yticks=[], title='first right, and stays')
     ax.hlines(np.arange(.5,side-1), -.5, side-.5, color='#bbbbbb', lw=.5)
     ax.vlines(np.arange(.5,side-1), -.5, side-.5, color='#bbbbbb', lw=.5)
-    ticks = [0,1,*range(2, t+2, 1+t//9)]
-    names = ['given','never',*(f'step {i-1}' for i in ticks[2:])]
-    ax.figure.colorbar(im, ax=ax).set_ticks(ticks, labels=names)
+    names,every = ['given','never',*(f'step {i}' for i in range(1, t+1))],1+t//9
+    ax.figure.colorbar(im, ax=ax).set_ticks(range(0, t+2, every), labels=names[::every])
     return ax
 
 # %% ../../nbs/6_thinking/02_watch.ipynb #db66eda5
