@@ -403,7 +403,7 @@ presets |= dict(
 # %% ../nbs/3_network/00_config.ipynb #68abb0d2
 _arc = dict(d_model=64, n_recurrence=3, norm='pre', mask='full', inject=True)
 _arc_quick = dict(
-    task='arc', batch_size=32, optimizer='muon', learning_rate=3e-3, ema=.999,
+    task='arc', batch_size=32, optimizer='muon', learning_rate=3e-3, ema=.99,
     puzzle_decay=0., eval_every=1000, save_every=1000)
 _arc_paper = _published | dict(task='arc', side=30, augmentations=1000, weight_decay=.1,
                                steps=520_000, eval_every=10_000, eval_rows=400)
