@@ -9,7 +9,7 @@ the weights has a half-life of a tenth of the steps; of raw and averaged weights
 tasks right, and of several rates the one that had. Scores are pass@1, pass@2 and pass@all of the test tasks, with the votes of all augmentations,
 and without votes.
 
-`alone` trains a network for each of ALONE test tasks, chosen by a fixed shuffle, on its own pairs, for 20 seconds each. `blank` and `swapped` are
+`alone` trains a network for each of the test tasks, of 1D-ARC for 20 chosen by a fixed shuffle, on its own pairs, for 20 seconds each. `blank` and `swapped` are
 the network of `looped` with its vectors at zero, or each task with the vectors of another; `first_step` is its answer after one step.
 """
 import os
@@ -38,7 +38,7 @@ from trm.thinking.tasks import answer_tasks, count_votes, score_tasks, summarize
 from trm.training.loop import TrainState
 
 shared = Path(os.environ.get('TRM_SHARED_DATA', '../shared/data'))/'arc'
-ALONE = 20
+ALONE = {'1d': 20, 'mini': None}  # of the test tasks; None: all
 paper = 'states=2 n_latent=2 n_recurrence=6 detach=true halt=true inject=false norm=post supervision=carried'
 arms = {k: f'network=PrefixTRM {v}' for k,v in dict(looped='', paper=paper, dense='n_recurrence=1', no_augment='augment=false').items()}
 arms |= dict(told='network=ToldTRM')
@@ -113,7 +113,7 @@ def alone(which, seed, rate, seconds=20):
     cfg = get_preset(preset).change(seed=seed)
     all_tasks = ArcTask(cfg, tasks)
     test = [k for k in all_tasks.names if all_tasks.split_of(k)=='test']
-    chosen = [test[i] for i in np.random.default_rng(0).permutation(len(test))[:ALONE]]
+    chosen = [test[i] for i in np.random.default_rng(0).permutation(len(test))[:ALONE[which]]]
     found, about = [], {}
     for k in chosen:
         task = ArcTask(cfg, {k: tasks[k]})
