@@ -154,7 +154,7 @@ def shown(*runs):
         model,task = open_run(run)
         c, log = read_json(run/'config.json'), read_metrics(run/'metrics.csv')
         about = dict(commit=c['commit'], device=c['device'], train_seconds=log[-1]['seconds'], steps=log[-1]['step'], seed=c['train']['seed'])
-        row = dict(set={v[0]: k for k,v in names.items()}.get(c['preset'], run.name), arm='preset', parameters=sum(p.numel() for p in model.parameters()),
+        row = dict(set={v[0]: k for k,v in names.items()}.get(run.name, run.name), arm='preset', parameters=sum(p.numel() for p in model.parameters()),
                    rate=1., seconds=0., sets='', **about) | scores(model, task, 'test') | dict(all=scores(model, task, 'all'))
         keep('results/arc.json', row, ('set', 'arm', 'seed', 'seconds', 'rate'), __doc__.split('\n')[0])
         print({k: row[k] for k in ('set', 'seed', 'steps', 'train_seconds', 'pass@1', 'pass@2', 'pass@all', 'no_votes')}, {k: row['all'][k] for k in ('pass@1', 'pass@2', 'n')}, flush=True)

@@ -16,7 +16,7 @@ from trm.puzzles.augment import Augmentation, augmentations, task_key
 from trm.puzzles.grids import crop, lay_out, toy_tasks
 from trm.runs import open_run
 
-tiny = ('d_model=16 n_heads=2 n_layers=1 hidden_multiple=16 n_recurrence=2 side=12 augmentations=3 steps=4 eval_every=4 save_every=4 '
+tiny = ('network=PrefixTRM d_model=16 n_heads=2 n_layers=1 hidden_multiple=16 n_recurrence=2 side=12 augmentations=3 steps=4 eval_every=4 save_every=4 '
         'eval_rows=20 batch_size=8 log_every=1 device=cpu')
 sets = ['arc-agi_training', 'arc-agi_evaluation', 'arc-agi_training2', 'arc-agi_evaluation2', 'arc-agi_concept', '1d_dev', 'mini_dev']
 grid, pair = [[1, 2], [3, 4]], dict(input=[[1, 2], [3, 4]], output=[[1]])

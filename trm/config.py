@@ -408,10 +408,10 @@ _arc_quick = dict(
 _arc_paper = _published | dict(task='arc', side=30, augmentations=1000, weight_decay=.1,
                                steps=520_000, eval_every=10_000, eval_rows=400)
 presets |= dict(
-    arc_1d = dict(about='ARC tasks of one row, such as 1D-ARC, minutes on a CPU',
+    arc_1d = dict(about='ARC tasks of one row, such as 1D-ARC, 24 minutes on one core',
                   network='ToldTRM', model=_arc,
                   train=_arc_quick | dict(side=48, height=1, steps=16_000)),
-    arc_mini = dict(about='ARC tasks of 5×5 cells, such as Mini-ARC, minutes on a CPU',
+    arc_mini = dict(about='ARC tasks of 5×5 cells, such as Mini-ARC, 13 minutes on one core',
                     network='PrefixTRM', model=_arc | dict(position='learned'),
                     train=_arc_quick | dict(side=6, augmentations=32, steps=15_000)),
     arc1 = dict(about='the paper on ARC-AGI-1, about three days on four H100', own_data=True,
