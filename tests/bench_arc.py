@@ -34,7 +34,7 @@ from trm.puzzles.arc import read_tasks
 from trm.puzzles.arc_runs import ArcTask
 from trm.puzzles.grids import crop
 from trm.runs import open_run
-from trm.thinking.tasks import answer_tasks, count_votes, score_tasks, summarize_tasks
+from trm.thinking.tasks import answer_tasks, count_votes, repaired_questions, score_tasks, summarize_tasks
 from trm.training.loop import TrainState
 
 shared = Path(os.environ.get('TRM_SHARED_DATA', '../shared/data'))/'arc'
@@ -133,16 +133,9 @@ def nearest(model, task):
     return dict(kinds=kinds, counts=count.reindex(index=kinds, columns=kinds, fill_value=0).values.tolist())
 
 
-@torch.no_grad()
 def film(model, task, split='test'):
-    "Of the questions that are right after the last step, the one of which most cells were wrong before: its grids"
-    found = []
-    for b in task.eval_batches(split, 64):
-        preds = model.think(b).logits.argmax(-1)
-        wrong = ((preds!=b['labels'])&(b['labels']!=-100)).sum(-1)
-        right = task.score(preds[-1], b)['exact']
-        found += [(wrong[0,i].item(), b['row'][i].item(), preds[:,i]) for i in range(len(right)) if right[i]]
-    _,row,preds = max(found, key=lambda f: f[0])
+    "The question of which most cells were repaired: its grids"
+    (_, preds, _, row), = repaired_questions(model, task, split, 1, None)
     name,_,e = task.questions(split)[row]
     pairs = [[g.tolist() for g in p] for p in task.tasks[name]['train']]
     return dict(task=name, pairs=pairs, question=e.input.tolist(), steps=[crop(p, task.shape).tolist() for p in preds], truth=e.output.tolist())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from colab import read
 from structure import find_notebooks
 
 root = Path(__file__).resolve().parents[1]
@@ -28,9 +29,6 @@ def large_outputs(nb):
         for data in [o['data'] for o in c.get('outputs', []) if 'image/png' in o.get('data', {})]:
             png = b64decode(''.join(data['image/png']))
             if len(png) > most: yield c['id'], data, png
-
-
-def read(path): return json.loads(path.read_text(encoding='utf-8'))
 
 
 def large_images(root): return [p for p in sorted(Path(root).glob('nbs/images/*.png')) if p.stat().st_size > most]
